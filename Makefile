@@ -52,8 +52,8 @@ lint: $(READY)
 tests: $(READY)
 	$(PYTEST) $(if $(MARKED),-m '$(MARKED)')
 
-# mypy has one core for a minute, and tests the others; --output-sync keeps their lines whole.
-BOTH = $(MAKE) --jobs 2 --output-sync=line lint tests
+# mypy has one core for a minute, and tests the others.
+BOTH = $(MAKE) --jobs 2 lint tests
 
 test: $(READY)
 	$(BOTH) MARKED='not slow'

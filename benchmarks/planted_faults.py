@@ -29,7 +29,7 @@ from planted_adapters import Adapters, said_of_adapter  # noqa: E402
 
 from ft_harness.comparison.aggregator import AdapterRun, aggregate, compare  # noqa: E402
 from ft_harness.data.data_report import DataReport, make_data_report, state_overlap  # noqa: E402
-from ft_harness.data.overlap import Item  # noqa: E402
+from ft_harness.data.fingerprints import Item  # noqa: E402
 from ft_harness.errors import NotComparableError  # noqa: E402
 from ft_harness.pipeline.shared_formats import write_shared  # noqa: E402
 from ft_harness.records import Evaluation, Record, Sample  # noqa: E402

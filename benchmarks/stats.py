@@ -31,7 +31,7 @@ WORDS = [f"word{number}" for number in range(18)]
 
 def time_lm_eval(name: str, items: list) -> float:
     """Seconds a resample."""
-    os.environ["DISABLE_MULTIPROC"] = "1"  # else it starts a process a core
+    os.environ["DISABLE_MULTIPROC"] = "1"  # else it starts one process per core
     from lm_eval.api import metrics
 
     aggregate = {"f1": metrics.f1_score, "bleu": metrics.bleu}[name]

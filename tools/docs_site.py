@@ -1,6 +1,6 @@
 """The pages of the documentation's site: `python tools/docs_site.py build/docs`, then mkdocs.
 
-docs/ and README.md as they are, a page a command from its own help, a page a wing from its
+docs/ and README.md as they are, one page per command from its own help, one page per wing from its
 docstrings. Links that lead out of the pages become their text.
 """
 

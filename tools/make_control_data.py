@@ -23,7 +23,7 @@ _PASSAGES = Path(__file__).resolve().parent / "control_data" / "passages.txt"
 
 
 def passages(_: random.Random) -> list[Row]:
-    """A row a line."""
+    """One row per line."""
     return [{"text": line} for line in _PASSAGES.read_text(encoding="utf-8").splitlines()]
 
 

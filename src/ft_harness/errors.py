@@ -6,10 +6,10 @@ prints the three lines and exits with the class's `exit_code`; library users cat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class FtHarnessError(Exception):
@@ -44,7 +44,7 @@ class ConfigError(FtHarnessError):
 
 
 class InputError(FtHarnessError):
-    """Data, task, model or adapter that can't be used, found before any compute is spent."""
+    """Data, task, model or adapter that can't be used, mostly found before a model is loaded."""
 
     exit_code = 3
 
@@ -53,7 +53,7 @@ class NotComparableError(InputError):
     """Two numbers that were not measured the same way.
 
     Attributes:
-        differences: a line for each, with the values of both sides.
+        differences: one line each, with the values of both sides.
     """
 
     def __init__(self, what: str, differences: Sequence[str], expected: str, action: str) -> None:
@@ -91,7 +91,7 @@ class StorageLostError(FtHarnessError):
 
 
 class NonFiniteError(FtHarnessError):
-    """NaN or infinity where a number was due; no score is made from it."""
+    """NaN or infinity instead of a number; no score is made from it."""
 
     exit_code = 8
 
@@ -117,7 +117,7 @@ class ProblemsError(FtHarnessError):
 
 
 class Notice(NamedTuple):
-    """Legal but doubtful: a warning with what to do about it; work goes on.
+    """Allowed but doubtful: a warning with what to do about it; the run continues.
 
     Attributes:
         what: what was found, with counts and places.
@@ -130,14 +130,14 @@ class Notice(NamedTuple):
 
 @dataclass
 class Findings:
-    """What a check found: faults, notices, and what was looked at."""
+    """What a check found: faults, notices, and facts about what it checked."""
 
     faults: list[FtHarnessError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
 
     def add(self, found: Findings) -> None:
-        """What another check found, after this one's."""
+        """Append what another check found."""
         self.faults += found.faults
         self.notices += found.notices
         self.facts += found.facts
@@ -171,7 +171,27 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """What an error of a library says, short enough for a message; its type where it says
-    nothing."""
+    """The message of a library's error, short enough for our own; its type if it has none."""
     lines = text_of(error).splitlines()
     return lines[0][:most] if lines else type(error).__name__
+
+
+# pydantic's names of what is wrong -> what is right, as a person who wrote a value would say it
+_RIGHT = {
+    **dict.fromkeys(["model_type", "model_attributes_type", "dict_type"], "a mapping of fields"),
+    **dict.fromkeys(["list_type", "tuple_type"], "a list"),
+    "string_type": "text",
+    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "a whole number"),
+    **dict.fromkeys(["float_type", "float_parsing"], "a number"),
+    **dict.fromkeys(["bool_type", "bool_parsing"], "true or false"),
+}
+
+
+def expected_values(faults: Sequence[Mapping[str, Any]]) -> str:
+    """What a field may hold, by pydantic's faults of its value: one for each type it may have."""
+    # A list whose items are wrong is reported as one that is too short, too.
+    told = [each for each in faults if each["type"] != "too_short"] or faults
+    said = (each["msg"].removeprefix("Value error, ") for each in told)
+    words = (text.removeprefix("Input should be ") for text in said)
+    right = [_RIGHT.get(each["type"], text) for each, text in zip(told, words, strict=True)]
+    return " or ".join(dict.fromkeys(right))

@@ -20,7 +20,7 @@ def task_yamls_dir() -> Path:
 
 @cache
 def _code_folders() -> list[Path]:
-    """Folders whose task YAMLs are installed code: ours and lm-eval's own."""
+    """The folders of installed task YAMLs: ours and lm-eval's own."""
     lm_eval = find_spec("lm_eval")
     places = lm_eval.submodule_search_locations if lm_eval else None
     return [folder.resolve() for folder in (task_yamls_dir(), *map(Path, places or []))]
@@ -42,7 +42,7 @@ def model_folder(pretrained: str) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Whether what may be a hub id can only be the path of a file or folder."""
+    """Whether a text can only be a path, and not a hub id."""
     return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 

@@ -1,4 +1,4 @@
-"""What processes share: the machine's cores, and a training or an evaluation that accelerate launch
+"""Processes that share the machine's cores, or a training or an evaluation that accelerate launch
 or torchrun started in several."""
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def share_cores() -> None:
-    """Make the threads of OpenMP good neighbours; to be called before torch is loaded.
+    """Limit the spinning of OpenMP threads, for the sake of other programs; call before torch is
+    loaded.
 
     A thread that waits for another one spins. Where other programs want the cores, it spins while
     the one it waits for is off its core, which makes a training five times slower and more; a spin
@@ -33,38 +34,46 @@ def share_cores() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # GNU's runtime, which torch's wheels bring
         os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's, in milliseconds
-    quota = _core_quota(_CGROUPS, _MEMBERSHIP)
+    quota = _core_quota()
     # OpenMP counts the cores this process may use, but not the quota of its control group
     if quota is not None and quota < len(os.sched_getaffinity(0)):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
 
 
-def _core_quota(root: Path, membership: Path) -> float | None:
-    """The smallest number of cores that the control groups of this process (Linux, version 1 or 2)
-    grant it; None: no limit."""
-    if not membership.is_file():
-        return None
+def _core_quota() -> float | None:
+    """The smallest number of cores that the control groups of this process grant it; None: no
+    limit."""
     found = []
-    for line in membership.read_text().splitlines():
+    for folder, version in control_groups("cpu"):
+        names = ["cpu.max"] if version > 1 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        files = [folder / name for name in names]
+        if all(file.is_file() for file in files):
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                found.append(int(quota) / int(period))
+    return min(found, default=None)
+
+
+def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
+    """Folders of the control groups that this process is in, its own and those above, each with the
+    version (1 or 2); none where the system is not Linux.
+
+    Args:
+        controller: what the groups of version 1 limit, as "cpu" or "memory".
+    """
+    if not _MEMBERSHIP.is_file():
+        return
+    for line in _MEMBERSHIP.read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        names = ["cpu.max"]
-        top = root
-        if controllers:  # version 1
-            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-            top = root / "cpu"
-            if "cpu" not in controllers.split(","):
-                continue
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = _CGROUPS / controller if controllers else _CGROUPS
         # in a container the group's own folder may be mounted as the root
         folder = top / group.lstrip("/")
         for each in (folder, *folder.parents):
             if not each.is_relative_to(top):
                 break
-            files = [each / name for name in names]
-            if all(file.is_file() for file in files):
-                quota, period = " ".join(file.read_text() for file in files).split()
-                if quota not in ("max", "-1"):
-                    found.append(int(quota) / int(period))
-    return min(found, default=None)
+            yield each, 1 if controllers else 2
 
 
 def rank() -> int:
@@ -107,15 +116,15 @@ def refuse_several(what: str, instead: str) -> None:
 
 
 def in_parts() -> bool:
-    """Whether the launcher wants one model in parts, each process to hold one."""
+    """Whether the launcher wants the model sharded over the processes."""
     return os.environ.get(ASKS_FOR_PARTS, "false").lower() == "true"
 
 
 @contextmanager
 def kept_from_libraries() -> Iterator[None]:
-    """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of
-    a model, number formats, compiling. The recipe says all that, so that the adapter is the same
-    with any launcher."""
+    """Context in which transformers and accelerate don't see what accelerate's launcher asks for:
+    sharding, number formats, compiling. The recipe decides all that, so that the adapter is the
+    same with any launcher."""
     asked = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")
     }
@@ -133,7 +142,7 @@ def refuse_parts(what: str) -> None:
     """
     if in_parts():
         raise ConfigError(
-            f"{what} was started to hold one model in parts ({ASKS_FOR_PARTS})",
+            f"{what} was started to shard one model ({ASKS_FOR_PARTS})",
             "a whole model in each process",
             "start it with torchrun, or accelerate launch --multi_gpu",
         )
@@ -145,8 +154,8 @@ def is_part(tensor: Any) -> bool:
 
 
 def begin() -> None:
-    """What several processes do first: each takes its own GPU, if there are some, and connects with
-    the others."""
+    """Set up several processes: each takes its own GPU, if there are some, and connects with the
+    others."""
     import torch
 
     if count() > 1 and torch.cuda.is_available():
@@ -182,7 +191,7 @@ def connect() -> None:
 
 
 def from_first(value: T) -> T:
-    """What the first process has, in all of them; they wait for it."""
+    """The first process's value, in all processes; they wait for it."""
     if count() == 1:
         return value
     from torch import distributed
@@ -194,7 +203,7 @@ def from_first(value: T) -> T:
 
 
 def from_all(value: T) -> list[T]:
-    """What each process has, by rank, in all of them."""
+    """Every process's value, by rank, in all processes."""
     if count() == 1:
         return [value]
     from torch import distributed

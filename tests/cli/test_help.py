@@ -67,7 +67,7 @@ def test_fields_are_listed_with_type_default_and_a_line(ft: Any) -> None:
     assert code == 0
     lines = out.splitlines()
     place = lines.index("train.learning_rate=0.001  (number above 0)")
-    assert lines[place + 1] == "    at its highest"
+    assert lines[place + 1] == "    peak learning rate"
     assert "train.max_steps=null  (integer from 1 | null)" in lines
     assert "train.eval_strategy=epoch  (no | epoch | steps)" in lines
     _, every, _ = ft("fields")

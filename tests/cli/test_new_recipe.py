@@ -33,7 +33,7 @@ def test_large_data_is_stopped_after_500_steps(ft, tmp_path: Path):
         "(train.max_steps)"
     )
     assert load_recipe(path).train.max_steps == 500
-    assert "remove it for all of the data" in Path(path).read_text()
+    assert "remove it to use all data" in Path(path).read_text()
 
 
 def test_a_task_of_pairs_is_trained_on_pairs(ft, tmp_path: Path):

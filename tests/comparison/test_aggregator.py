@@ -28,7 +28,7 @@ from ft_harness.comparison.cautions import warn_of_overfitting
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
-from ft_harness.data.overlap import SplitOverlap
+from ft_harness.data.fingerprints import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError
 from ft_harness.records import Evaluation, Sample
 from tests.builders.records import (
@@ -778,7 +778,7 @@ def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
     )
     assert comparison.cautions[0].startswith(
         "4 of 20 items also occur in the training data, exactly or nearly: the others decide. "
-        "With them accuracy 40.0 % -> 70.0 % (+30.0 points, 95 % interval +"
+        "With all items accuracy 40.0 % -> 70.0 % (+30.0 points, 95 % interval +"
     )
     assert "p = 0.016" in comparison.cautions[0]
     assert study.notes == []  # the card's coarser count is not said beside it
@@ -816,7 +816,7 @@ def test_all_items_stand_in_train(write: Write) -> None:
     )
     (comparison,) = study.comparisons
     assert comparison.finding.startswith(
-        "Nothing can be stated of new items: accuracy on demo_nli (test, 20 items) 40.0 % -> 70.0 %"
+        "Nothing can be said about new items: accuracy on demo_nli (test, 20 items) 40.0 % -> 70.0 %"
     )
     assert comparison.cautions[0] == (
         "All 20 items also occur in the training data: this says nothing about new items."
@@ -843,8 +843,8 @@ def test_a_data_report_counts_for_its_own_adapter_and_task_only(write: Write) ->
 
 def test_other_docs_than_the_data_report_knows_are_noted(write: Write) -> None:
     note = (
-        "nli/demo_nli@{split}: the adapter's data report is not of these {split} docs; "
-        "whether they also occur among the training docs was not checked"
+        "nli/demo_nli@{split}: the adapter's data report does not cover these {split} "
+        "docs; whether they also occur in training was not checked"
     )
     data = make_data(["item0000"])
     assert study_of(make_pair(write, 20, 8, 14, data_hash="data-2"), data).notes == [
@@ -1001,7 +1001,7 @@ def test_a_base_that_is_not_verified_is_said_and_is_a_cause_of_a_collapse(write:
     tuned = write(record, label_samples(golds, [1] * 99 + [0]))
     sentence = compare(base, tuned).sentence
     assert f"Unverified base: {doubt}." in sentence
-    assert sentence.endswith("An adapter on a base that is not its own does that too.")
+    assert sentence.endswith("An adapter loaded on the wrong base does that too.")
 
 
 def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
-from ft_harness.comparison.settings import PointResult, SweepStudy
+from ft_harness.comparison.sweep_sentences import state_sweep
+from ft_harness.comparison.sweep_study import PointResult, SweepStudy
 from tests.builders.records import label_samples, make_record, make_score, write_evaluation
 
 AXES = Axes([["data.train_size"]])

@@ -17,7 +17,7 @@ COUNT = 45
 
 
 def make_many(count: int = COUNT) -> Study:
-    """One task, an adapter a comparison: each third one improved, the second one got worse."""
+    """One task, one adapter per comparison: each third one improved, the second one got worse."""
     comparisons: list[Comparison] = []
     runs: list[AdapterRun] = []
     for number in range(count):
@@ -70,7 +70,9 @@ def test_cases_figures_and_matrices_of_the_first_ones_and_tables_of_all():
     assert f"the first {MOST_SHOWN} of {COUNT} comparisons" in scores
     assert text.count("](c.png)") == MOST_SHOWN
     cost = text.partition("\n## Cost\n")[2].partition("\n## ")[0]
-    assert len(re.findall(r"^\| adapter-\d\d ", cost, re.MULTILINE)) == COUNT  # a line an adapter
+    assert (
+        len(re.findall(r"^\| adapter-\d\d ", cost, re.MULTILINE)) == COUNT
+    )  # one line per adapter
 
 
 def test_the_figure_is_of_a_page_and_its_numbers_are_of_all():

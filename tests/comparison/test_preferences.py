@@ -84,7 +84,7 @@ def test_a_falling_log_p_is_said(tmp_path: Path):
     base = [(-10.0 - n % 3, -8.0 - n % 2) for n in range(60)]
     tuned = [(chosen - 3, rejected - 9) for chosen, rejected in base]
     said = " ".join(compared(tmp_path, base, tuned).cautions)
-    assert "Log p of the chosen answers fell, by 3.0 nats an answer on average" in said
+    assert "Log p of the chosen answers fell, by 3.0 nats per answer on average" in said
     assert "byte perplexity of the chosen answers" in said
 
 

@@ -1,6 +1,6 @@
 """Scores and their difference add up as a sweep's report shows them."""
 
-from ft_harness.comparison.settings import Change
+from ft_harness.comparison.sweep_study import Change
 
 
 def change(before: float, after: float, delta: float, seeds: int) -> Change:

@@ -287,7 +287,7 @@ def test_an_adapter_that_changed_nothing_comes_before_power(write: Write) -> Non
     finding = compare(*pair).finding
     assert finding == (
         "Nothing changed on demo_nli (test): base and tuned have the same scores on each of 100 items "
-        "(accuracy 50.0 %), though the adapter was in use: it changes logits, and no answer."
+        "(accuracy 50.0 %), though the adapter was in use: it changes logits, but no answer."
     )
 
 

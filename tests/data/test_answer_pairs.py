@@ -95,7 +95,7 @@ def test_an_answer_that_only_begins_like_its_prompt_stays_whole(prompt, chosen, 
 
 def test_messages_in_another_notation_than_json_are_a_fault():
     doc = {"prompt": ASKED, "chosen": str([assistant(GOOD)]), "rejected": str([assistant(BAD)])}
-    assert read_pair(doc) == "the field chosen holds messages as a text that is no JSON"
+    assert read_pair(doc) == "the field chosen holds messages as a text that is not JSON"
 
 
 def test_a_conversation_that_goes_on_is_written_out():

@@ -21,7 +21,7 @@ from ft_harness.data.data_report import (
     measure_lengths,
     read_data_report,
 )
-from ft_harness.data.overlap import Item
+from ft_harness.data.fingerprints import Item
 from ft_harness.errors import InputError
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.reports import report_only
@@ -327,7 +327,7 @@ def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experimen
     )
     assert (
         "5 of 24 items also occur in the training data, exactly or nearly: the others decide. "
-        "With them accuracy 50.0 %" in comparison.sentence
+        "With all items accuracy 50.0 %" in comparison.sentence
     )
     text = path.read_text()
     assert (

@@ -317,7 +317,7 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path):
     ("name", "content", "line", "reason"),
     [
         ("d.jsonl", '{"a": 1}\n{"a": \n', ":2", "not JSON"),
-        ("d.jsonl", '{"a": 1}\n\n[1]\n', ":3", "no JSON object"),
+        ("d.jsonl", '{"a": 1}\n\n[1]\n', ":3", "not a JSON object"),
         ("d.jsonl", "[" * 200_000, ":1", "not JSON"),
         ("d.jsonl.gz", '{"a": 1}\n{a: 1}\n', ":2", "not JSON"),
         ("d.json", '[{"a": 1},\n {"a": }]', ":2", "not JSON"),

@@ -87,7 +87,7 @@ def test_other_names_count_in_their_order_with_a_warning(
     assert read(path, ["negative", "positive"]) == [0, 1]
     assert "taken in their order: bad as negative, good as positive" in caplog.text
     path = write_parquet(tmp_path / "b.parquet", [0, 1], ["bad", "mixed", "good"])
-    with pytest.raises(InputError, match="states the labels bad, mixed, good, of which none"):
+    with pytest.raises(InputError, match="states the labels bad, mixed, good, none of which"):
         read(path, ["negative", "positive"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ft_harness.data.duplicates import Index, compare, jaccard
-from ft_harness.data.overlap import (
+from ft_harness.data.fingerprints import (
     SKETCH,
     Item,
     Shingler,

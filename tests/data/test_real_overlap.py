@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ft_harness.data.duplicates import Index, compare
-from ft_harness.data.overlap import Item, Prints, SplitOverlap, find_shingler, plain
+from ft_harness.data.fingerprints import Item, Prints, SplitOverlap, find_shingler, plain
 
 pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
 

@@ -142,7 +142,7 @@ def test_a_tab_may_be_written_as_backslash_t(tmp_path: Path):
 
 def test_labels_that_yaml_reads_as_something_else_are_explained(tmp_path: Path):
     path = write(tmp_path / "a.csv", "text,label\nx,1\n")
-    with pytest.raises(InputError, match="True is no text; YAML takes yes, no"):
+    with pytest.raises(InputError, match="True is not text; YAML reads yes, no"):
         load_splits({"source": str(path), "labels": [True, False]}, test_all=True)
 
 

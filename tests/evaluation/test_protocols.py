@@ -97,7 +97,7 @@ def check(ft, folder: Path, questions: Path, task: str, section: str):
 def test_a_decoding_argument_is_known(ft, tmp_path: Path, questions: Path):
     code, _, err = check(ft, tmp_path, questions, "demo_qa", "{generation_kwargs: {num_beam: 2}}")
     assert code == 3
-    assert_three_lines(err, "num_beam is no argument of decoding; did you mean num_beams?")
+    assert_three_lines(err, "num_beam is not a decoding argument; did you mean num_beams?")
 
 
 def test_a_task_scored_by_likelihood_has_no_decoding(ft, tmp_path: Path, reviews: Path):

@@ -171,7 +171,7 @@ CHANGES = {
         'doc_to_target: label\nfewshot_delimiter: "@@"',
         "in another way",
     ),
-    "prompt": ("Review:", "Text:", "the prompt is another one now"),
+    "prompt": ("Review:", "Text:", "the prompt has changed"),
     "choices": ("[bad, good]", "[poor, great]", "the choices are poor, great now"),
     "order": ("[bad, good]", "[good, bad]", "the choices are good, bad now"),
     "target": ("doc_to_target: label", 'doc_to_target: "{{1 - label}}"', "the right answer is"),

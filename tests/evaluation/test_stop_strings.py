@@ -42,7 +42,7 @@ def stops(generator: Generator, ids: list[int], stop: str) -> bool:
     return bool(criterion(torch.tensor([ids]), None)[0])
 
 
-WHOLE = "好好好\n".encode()  # three bytes a character: whatever is looked at begins inside one
+WHOLE = "好好好\n".encode()  # three bytes per character: whatever is looked at begins inside one
 BROKEN = b"a\xe5\xa5\n"  # a character without its last byte
 
 

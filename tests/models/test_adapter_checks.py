@@ -272,9 +272,9 @@ def zero_b(tensors: dict) -> dict:
 Bad = tuple[Callable[[Path], object], int, str]
 BAD_ADAPTERS: dict[str, Bad] = {
     "no configuration": (lambda f: (f / CONFIG).unlink(), 3, "no adapter_config.json"),
-    "configuration no JSON": (lambda f: (f / CONFIG).write_text("{"), 3, "no JSON object"),
-    "configuration a list": (lambda f: (f / CONFIG).write_text("[]"), 3, "no JSON object"),
-    "configuration deep": (lambda f: (f / CONFIG).write_text("[" * 200_000), 3, "no JSON object"),
+    "configuration no JSON": (lambda f: (f / CONFIG).write_text("{"), 3, "not a JSON object"),
+    "configuration a list": (lambda f: (f / CONFIG).write_text("[]"), 3, "not a JSON object"),
+    "configuration deep": (lambda f: (f / CONFIG).write_text("[" * 200_000), 3, "not a JSON object"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), 3, f"no {WEIGHTS}"),
     "pickle only": (pickled, 4, "only pickled weights (adapter_model.bin)"),
     "a link out of the folder": (linked, 4, "a link to"),
@@ -700,7 +700,7 @@ BAD_MODELS: dict[str, Bad] = {
     "no weights": (lambda f: (f / MODEL).unlink(), 3, "no safetensors weights"),
     "truncated": (lambda f: os.truncate(f / MODEL, 1000), 3, "damaged"),
     "one byte short": (lambda f: os.truncate(f / MODEL, (f / MODEL).stat().st_size - 1), 3, "declared"),
-    "configuration no JSON": (lambda f: (f / "config.json").write_text("{"), 3, "no JSON object"),
+    "configuration no JSON": (lambda f: (f / "config.json").write_text("{"), 3, "not a JSON object"),
     "weight_map leads out": (lambda f: shard(f, "../other/model.safetensors"), 4, "weight_map leads to ../other"),
     "weight_map absolute": (lambda f: shard(f, "/tmp/model.safetensors"), 4, "weight_map leads to /tmp"),
     "weight_map names a missing file": (lambda f: shard(f, "model-2.safetensors"), 3, "no such file"),

@@ -1,4 +1,4 @@
-"""What `--set` changed, written into a recipe's file: one line a field, all others as they were."""
+"""What `--set` changed, written into a recipe's file: one line per field, all others as they were."""
 
 from __future__ import annotations
 

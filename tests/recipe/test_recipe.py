@@ -128,7 +128,24 @@ def test_a_wrong_value_is_one_fault(text: str, what: str, tmp_path: Path):
 def test_a_field_of_several_types_names_them_all(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path, MINIMAL + "adapter: {target_modules: 5}\n"))
-    assert caught.value.expected == "Input should be a valid string or Input should be a valid list"
+    assert caught.value.expected == "text or a list"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("controls: [snli_custom]", "a mapping of fields"),
+        ("train: {learning_rate: fast}", "a number"),
+        ("train: {seed: 1.5}", "a whole number"),
+        ("train: {num_train_epochs: -1}", "greater than 0"),
+        ("eval: {splits: test}", "a list"),
+        ("eval: {splits: [tset]}", "'train', 'validation' or 'test'"),
+    ],
+)
+def test_what_a_field_may_hold_is_said_in_words_of_yaml(text: str, expected: str, tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, f"{MINIMAL}{text}\n"))
+    assert caught.value.expected == expected
 
 
 @pytest.mark.parametrize(
@@ -218,7 +235,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path):
 def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
     path = write(tmp_path, MINIMAL + "adapter: {r: 4}\n")
     assert load_recipe(path, ["adapter=none"]).adapter.all_weights
-    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is no section"):
+    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is not a section"):
         load_recipe(path, ["adapter=none", "adapter.r=8"])
 
 
@@ -351,7 +368,7 @@ def test_the_fields_of_another_recipe_are_named(tmp_path: Path):
         in caught.value.what
     )
     assert caught.value.action == (
-        f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one anew"
+        f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one again"
     )
 
 

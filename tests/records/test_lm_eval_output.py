@@ -260,7 +260,7 @@ def test_the_newest_whole_run_of_a_folder_counts_and_others_are_named(tmp_path: 
     newest.write_text("".join(newest.read_text().splitlines(keepends=True)[:7]))
     found = find_records([folder])
     assert [each.record.scores[0].value for each in found.evaluations] == [0.8]
-    assert found.unread == [f"{newest}: 7 samples, the results are of 20: not whole"]
+    assert found.unread == [f"{newest}: 7 samples, but the results are of 20: incomplete"]
     (note,) = found.notes
     assert "2026-01-01T00-00-00.000001.jsonl: left out" in note
     assert "2026-01-02T00-00-00.000001.jsonl is newer" in note
@@ -499,7 +499,7 @@ def empty(file: Path) -> None:
 
 BROKEN = {
     truncate: "line 20: not JSON",
-    nest: "line 1: brackets too deep",
+    nest: "line 1: nested too deeply",
     swap: "acc of these samples is 0, the results say 0.8",
     foreign: "line 1: no sample of lm-eval",
     latin: "line 4: not UTF-8",
@@ -538,7 +538,7 @@ def test_a_broken_samples_file_is_named_and_changes_no_number(
     ("content", "reason"),
     [
         (b"{", "not JSON"),
-        (b"[" * 200_000, "brackets too deep"),
+        (b"[" * 200_000, "nested too deeply"),
         (b"[]", "no object 'results'"),
         (b'{"results": {"sentiment": {"acc,none": NaN}}}', None),
         (b'{"results": {"other": {}}}', "does not name this task"),
@@ -591,7 +591,7 @@ def test_a_pipe_is_not_opened(both: Path):
     found = find_records([both])
     assert len(found.evaluations) == 2
     assert found.unread == [
-        f"{both / 'samples_x_2026-02-03T04-05-06.789012.jsonl'}: no regular file"
+        f"{both / 'samples_x_2026-02-03T04-05-06.789012.jsonl'}: not a regular file"
     ]
 
 

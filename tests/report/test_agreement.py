@@ -276,5 +276,5 @@ def test_scores_that_another_program_only_stated_are_a_report(
     shown = dict(zip(header, line, strict=True))
     names = ("Base", "Tuned", "Difference", "95 % interval", "p", "Verdict")
     assert [shown[name] for name in names] == ["1.5000", "2.2500", "+0.7500", "-", "-", "-"]
-    assert "Nothing was tested, another program stated the scores: their_metric on" in out
+    assert "Nothing was tested, as another program stated the scores: their_metric on" in out
     assert "improved" not in out

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.recipe import Recipe
 from ft_harness.report.command_section import command_section
 from ft_harness.report.document import Verbatim

@@ -557,7 +557,7 @@ def lines_under(study: Study, title: str) -> list[str]:
 def test_what_was_not_measured_is_said():
     # snli has three splits and squad one; one seed each, no control task, no data report
     assert lines_under(make_study(), "What was not measured") == [
-        "squad_custom: the train split was not scored: whether the adapter memorised its examples is not known.",
+        "squad_custom: the train split was not scored: it is not known whether the adapter memorised its examples.",
         "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
@@ -612,7 +612,7 @@ def test_a_base_that_is_not_verified_is_said():
     tuned = squad.tuned.model_copy(update={"adapter": adapter})
     compared = [*study.comparisons[:3], squad.model_copy(update={"tuned": tuned})]
     said = lines_under(study.model_copy(update={"comparisons": compared}), "What was not measured")
-    line = "squad_lora: whether it was trained on this base is not known: only its name."
+    line = "squad_lora: it is not known whether it was trained on this base: only its name."
     assert line in said
     assert sum("this base" in each for each in said) == 1
 

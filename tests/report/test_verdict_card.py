@@ -87,7 +87,7 @@ def test_cards_of_one_line_become_one_where_a_screen_can_t_hold_them():
     )
     assert len(few) == 9
     (card,) = many
-    assert (card.title, card.place) == ("30 comparisons", "a task each")
+    assert (card.title, card.place) == ("30 comparisons", "one task each")
     assert card.lines[29].name == "task_29 (test, accuracy)"
 
 

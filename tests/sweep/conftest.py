@@ -9,6 +9,7 @@ import pytest
 
 from ft_harness.evaluation import runner
 from ft_harness.pipeline import runs
+from tests.sweep.killing import SIZES, STEPS, rows
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
     "0"  # clusters on 127.0.0.1; Ray's import reads it
@@ -49,7 +50,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The subjects that were scored, one entry an evaluation."""
+    """The subjects that were scored, one entry per evaluation."""
     counted: list[str] = []
     original = runner._score
 
@@ -59,3 +60,17 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(runner, "_score", score)
     return counted
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over other numbers of threads differ in their last bits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def local(ft, write, one_thread, tmp_path: Path) -> bytes:
+    """`rows.json` of the sweep in one process that nobody disturbs."""
+    code, _, err = ft("sweep", write(SIZES, STEPS), "--out", "local")
+    assert code == 0, err
+    return rows(tmp_path / "local")

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from ft_harness.pipeline import dispatch, work
@@ -20,8 +14,7 @@ from ft_harness.sweep.executors.local import LocalExecutor
 from ft_harness.sweep.orders import arrange
 from ft_harness.training.forecast import forecast
 from tests.builders.command import assert_three_lines
-
-SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
+from tests.sweep.killing import FIRST, SIZES, STEPS, kill, kill_in_training, resumed, rows
 
 
 class FarExecutor(LocalExecutor):
@@ -43,10 +36,6 @@ def far(monkeypatch: pytest.MonkeyPatch) -> FarExecutor:
     executor = FarExecutor()
     monkeypatch.setattr(dispatch, "make_executor", lambda *given, **options: executor)
     return executor
-
-
-def rows(folder: Path) -> bytes:
-    return (folder / "results" / "reports" / "mine" / "rows.json").read_bytes()
 
 
 def test_orders_name_a_recipe_and_bases_are_scored_first(ft, write, far, scored, tmp_path: Path):
@@ -160,57 +149,6 @@ def test_slurm_that_is_not_here_is_three_lines(ft, write, no_model):
     assert_three_lines(err, "srun", "sbatch and srun")
 
 
-def in_folder(folder: Path) -> list[psutil.Process]:
-    """The processes that hold the lock of an adapter's folder."""
-    lock = folder / ".lock"
-    words = lock.read_text().split() if lock.is_file() else []
-    with suppress(psutil.NoSuchProcess):
-        return [psutil.Process(int(words[0]))] if words else []
-    return []
-
-
-def kill_in_training(folder: Path, kill) -> threading.Thread:
-    """Calls `kill(process)` once, when an adapter's first checkpoint is there."""
-
-    def wait() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if list(folder.glob("checkpoints/checkpoint-*")) and (found := in_folder(folder)):
-                kill(found[0])
-                return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
-
-
-STEPS = "max_steps: 80, num_train_epochs: 100, save_steps: 10"
-FIRST, SECOND = (f"mine-train_size_{size}-seed_0" for size in (32, 16))
-
-
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums over other numbers of threads differ in their last bits."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-@pytest.fixture
-def local(ft, write, one_thread, tmp_path: Path) -> bytes:
-    """`rows.json` of the sweep in one process that nobody disturbs."""
-    code, _, err = ft("sweep", write(SIZES, STEPS), "--out", "local")
-    assert code == 0, err
-    return rows(tmp_path / "local")
-
-
-def resumed(folder: Path) -> int | None:
-    return json.loads((folder / "card.json").read_text())["cost"]["resumed_from_step"]
-
-
-def kill(process: psutil.Process) -> None:
-    process.send_signal(signal.SIGKILL)
-
-
 @pytest.mark.slow  # two sweeps, one of them in processes that import everything
 def test_a_process_for_each_gpu(ft, write, local, monkeypatch, tmp_path: Path):
     """One is killed in the middle: the others go on, and the same command goes on with it."""
@@ -238,51 +176,3 @@ def test_slurm_sends_a_killed_job_again(ft, write, local, monkeypatch, tmp_path:
     assert code == 0, err
     assert resumed(adapters / FIRST)
     assert rows(tmp_path / "jobs") == local
-
-
-@pytest.mark.slow  # two sweeps, one of them on a cluster of three Ray nodes
-def test_ray_goes_on_where_a_worker_and_a_whole_node_died(
-    ft, write, local, monkeypatch, tmp_path: Path
-):
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 0, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    assert cluster.address.startswith("127.0.0.1:")
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    removed = []
-
-    def kill_node(process: psutil.Process) -> None:
-        above = {each.pid for each in process.parents()}
-        (node,) = (
-            each
-            for each in nodes
-            if above & {info.process.pid for info in each.all_processes["raylet"]}
-        )
-        cluster.remove_node(node, allow_graceful=False)
-        removed.append(node)
-
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    adapters = tmp_path / "ray" / "adapters"
-    try:
-        killings = [
-            kill_in_training(adapters / FIRST, kill),
-            kill_in_training(adapters / SECOND, kill_node),
-        ]
-        code, _, err = ft("sweep", write(SIZES, STEPS), "--out", "ray", "--executor", "ray")
-        for killing in killings:
-            killing.join()
-    finally:
-        cluster.shutdown()
-    assert code == 0, err
-    assert len(removed) == 1
-    assert resumed(adapters / FIRST)
-    assert resumed(adapters / SECOND)
-    assert rows(tmp_path / "ray") == local
-
-
-def test_a_cluster_that_is_gone_is_three_lines(ft, write, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    code, _, err = ft("sweep", write(SIZES), "--executor", "ray")
-    assert code == 2
-    assert_three_lines(err, "no Ray cluster answers at 127.0.0.1:1", "ray start")

@@ -16,7 +16,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ft_harness.errors import ResourceError
-from ft_harness.pipeline import bench, preflight, stages
+from ft_harness.pipeline import point_runner, preflight, stages
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer
 
@@ -91,14 +91,14 @@ def test_a_changed_recipe_never_meets_an_old_points_folder(ft, write, tmp_path: 
 def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_path: Path):
     """One gradient is not finite, one point has no memory; the others are done."""
     recipe = write("sweep: {vary: {train.learning_rate: [0.02, 1.0e+30], adapter.r: [4, 8, 16]}}")
-    train = bench.train_stage
+    train = point_runner.train_stage
 
     def run_out(stage, plan, say, forecast):
         if plan.recipe.adapter.r == 16:
             raise ResourceError("out of memory at batch 1", "memory", "a smaller model")
         return train(stage, plan, say, forecast)
 
-    monkeypatch.setattr(bench, "train_stage", run_out)
+    monkeypatch.setattr(point_runner, "train_stage", run_out)
     code, out, err = ft("sweep", recipe)
     assert code == 6
     assert_three_lines(err, "4 of 6 points have no result", "the same command again")
@@ -111,7 +111,7 @@ def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_pa
     assert "out of memory at batch 1" in text
     assert "out of memory at batch 1" in out
 
-    monkeypatch.setattr(bench, "train_stage", train)
+    monkeypatch.setattr(point_runner, "train_stage", train)
     code, _, err = ft("sweep", recipe)
     assert code == 6  # those that are not finite are tried again, and are not finite again
     assert "point 3 of 6, mine-learning_rate_0.02-r_16: done" in err
@@ -119,14 +119,14 @@ def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_pa
 
 def test_a_point_that_cannot_fit_is_not_tried(ft, write, monkeypatch, tmp_path: Path):
     """It would end the process, and with it all other points."""
-    forecast = bench.make_forecast
+    forecast = point_runner.make_forecast
 
     def foresee(plan):
         found = forecast(plan)
         room = found.memory.total - 1 if plan.recipe.adapter.r == 8 else found.memory.room
         return replace(found, memory=replace(found.memory, room=room))
 
-    monkeypatch.setattr(bench, "make_forecast", foresee)
+    monkeypatch.setattr(point_runner, "make_forecast", foresee)
     code, out, _ = ft("sweep", write("sweep: {vary: {adapter.r: [4, 8]}}"))
     assert code == 6
     assert "mine-r_8: not tried: peak memory of about" in out
@@ -180,9 +180,7 @@ def test_a_base_that_memory_cannot_hold_is_a_row(ft, write, model_folder, tmp_pa
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
     code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
     assert code == 6
-    assert_three_lines(
-        err, "4 of 4 points have no result", "not started: the hours of --max-hours were over"
-    )
+    assert_three_lines(err, "4 of 4 points have no result", "not started: --max-hours had passed")
 
 
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):

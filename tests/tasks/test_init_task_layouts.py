@@ -180,7 +180,7 @@ PUBLISHED = {
         [(f"Text: she finds the map {i} .\nLabel:", "plot") for i in NUMBERS]
         + [(f"Text: a caf\u00e9 of a film {i}\nLabel:", "quote") for i in NUMBERS],
     ),
-    "one folder a label": (
+    "one folder per label": (
         {
             f"reviews/{split}/{label}/{i}.txt": f"A {label} film {split} {i}.\n".encode()
             for split in ("train", "test")

@@ -391,7 +391,7 @@ def test_check_counts_faults_warnings_and_what_it_looked_at(ft, tmp_path: Path):
     first, *lines = out.splitlines()
     facts = [line for line in lines if not line.strip().startswith(("warning:", "do:"))]
     warnings = [line for line in lines if line.startswith("  warning: ")]
-    assert first == f"no fault, {len(warnings)} warnings, {len(facts)} things looked at"
+    assert first == f"no fault, {len(warnings)} warnings, {len(facts)} things checked"
     assert lines[0].startswith("  warning: ")
     assert sum(line.startswith("       do: ") for line in lines) == len(warnings)
     assert any("e-mail addresses in 1 of 5 training rows (row 4" in line for line in warnings)
@@ -404,7 +404,7 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     tasks = put(tmp_path, GENERATED, [{"q": f"q {i}", "a": "yes"} for i in range(4)])
     code, out, err = ft("check", "mine", "--include-path", tasks)
     assert code == 3
-    assert out.splitlines()[0] == "1 fault, 2 warnings, 3 things looked at"
+    assert out.splitlines()[0] == "1 fault, 2 warnings, 3 things checked"
     assert_three_lines(err, "all 4 right answers are equal")
 
 

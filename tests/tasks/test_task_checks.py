@@ -88,7 +88,7 @@ def test_a_sound_task_is_checked_and_counted(ft, folder: Path):
     code, out, err = check(ft, folder)
     assert code == 0, err
     first, *lines = out.splitlines()
-    assert first == f"no fault, no warning, {len(lines)} things looked at"
+    assert first == f"no fault, no warning, {len(lines)} things checked"
     assert len(lines) >= 3
     assert "train 8 docs, validation 4 docs, test 4 docs" in out
     assert "1 metrics, on mock answers too" in out

@@ -83,7 +83,7 @@ def test_parts_by_hand_from_the_configuration_alone(unweighted: Path):
     vocabulary = empty_base(recipe_of(unweighted).model, None).model.config.vocab_size
     parameters = (
         LINEAR + 2 * vocabulary * 32 + 5 * 32
-    )  # embeddings, untied head, two norms a layer and one at the end
+    )  # embeddings, untied head, two norms per layer and one at the end
     assert (found.parameters, found.trainable) == (parameters, TRAINED)
     assert found.footprint.weights == 4 * parameters
     assert found.footprint.adapter == found.footprint.gradients == 4 * TRAINED
@@ -150,7 +150,7 @@ def test_all_weights_are_trained_beside_a_copy_to_put_back(unweighted: Path):
 
 
 def test_packed_weights_take_their_bits_and_hide_no_parameter(unweighted: Path):
-    """nf4: half a byte a number, a byte of scale for 64, and 4 bytes for 256 of those; the head is not packed."""
+    """nf4: half a byte per number, a byte of scale for 64, and 4 bytes for 256 of those; the head is not packed."""
     plain, packed = (
         count(recipe_of(unweighted, model=model), rows_of(8, 20))
         for model in ({}, {"quantization": "nf4"})

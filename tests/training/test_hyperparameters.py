@@ -235,7 +235,7 @@ def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path,
         "adapter: {r: 4}\ntrain: {max_steps: 2, warmup_steps: 9}\neval: {splits: [test]}\n",
     )
     code, out, _ = ft("check", recipe)
-    assert (code, "train.warmup_steps is 9 of 2 steps" in out.partition("things looked at")[2]) == (
+    assert (code, "train.warmup_steps is 9 of 2 steps" in out.partition("things checked")[2]) == (
         0,
         True,
     )

@@ -176,7 +176,8 @@ def test_a_refused_field_is_named_with_its_reason(tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("task: {name: demo_sentiment}\nadapter:\n  r: 4\n  eva_config: {rho: 2}\n")
     with pytest.raises(
-        ConfigError, match="eva_config can't be used here: its start needs a pass over data"
+        ConfigError,
+        match="eva_config can't be used here: its initialisation needs a pass over data",
     ) as caught:
         load_recipe(path)
     assert "recipe.yaml:4" in caught.value.what

@@ -281,7 +281,7 @@ def test_a_full_disk_keeps_the_checkpoints_before_and_goes_on_when_there_is_room
     error: Exception, bench: Bench, whole: Path, tmp_path: Path
 ):
     with pytest.MonkeyPatch.context() as patched:
-        Writes(patched, 8, error)  # three files a checkpoint: in the third
+        Writes(patched, 8, error)  # three files per checkpoint: in the third
         with pytest.raises(ResourceError, match="the disk is full") as caught:
             bench.train(tmp_path / "a")
     assert caught.value.exit_code == 5
@@ -732,7 +732,7 @@ def test_a_number_that_is_not_finite_stops_before_the_optimizer(
     )
     assert (
         len(rows) == 2 * batches
-    )  # two rows a batch; a gradient is that of the step's two batches
+    )  # two rows per batch; a gradient is that of the step's two batches
     assert all(0 <= int(row) < ROWS for row in rows)
     folders = [path for path in names(tmp_path / "a") if path.startswith("checkpoint-")]
     assert max([0, *(int(name.removeprefix("checkpoint-")) for name in folders)]) == step - 1

@@ -274,7 +274,7 @@ def test_what_can_not_be_held_in_parts_is_refused(
     (problem,) = sharding_problems(
         Recipe.model_validate({"task": {"name": "demo_sentiment"}, **sections})
     )
-    assert_three_lines(str(problem), "one model in parts (ACCELERATE_USE_FSDP)", *words)
+    assert_three_lines(str(problem), "shard one model (ACCELERATE_USE_FSDP)", *words)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     assert sharding_problems(_recipe(4, 2)) == []
 
@@ -309,7 +309,7 @@ def test_a_model_without_layers_of_a_named_kind_is_not_held_in_parts(
 ):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_TRANSFORMER_CLS_TO_WRAP", named)
-    with pytest.raises(ConfigError, match=f"no layers of the kind {missing} to be held in parts"):
+    with pytest.raises(ConfigError, match=f"no layers of the kind {missing} to be sharded"):
         place(Wrapped(), "cpu")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-# A line a row: the sentence | the word that fits | words of the group that would fit as well.
+# One line per row: the sentence | the word that fits | words of the group that would fit as well.
 _GROUPS = (
     """
     It was raining, so she opened her | umbrella | envelope

@@ -1,4 +1,4 @@
-"""Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen
+"""Arguments -> one call -> text and exit code. The only wing that prints; heavy imports happen
 inside commands."""
 
 from ft_harness.cli import experiments, fields, power, publication, reports, tasks

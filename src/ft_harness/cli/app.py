@@ -44,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
-    epilog="ft-harness COMMAND --help has an example of each, and names its page in docs/.",
+    epilog="ft-harness COMMAND --help shows an example and names the page in docs/.",
 )
 tasks_app = typer.Typer(
     help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None
@@ -63,10 +63,10 @@ SetOption = Annotated[
 
 
 def _folder(out: Path) -> Path:
-    """The path, unless it is an address, of which a folder of that name would be made here.
+    """The path; an address is refused, as a folder of that name would be created here.
 
     Raises:
-        ConfigError: it is one.
+        ConfigError: it is an address.
     """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
         raise ConfigError(
@@ -84,7 +84,7 @@ NameOption = Annotated[
 ]
 TaskOption = Annotated[str, typer.Option("--task", help="see ft-harness tasks list")]
 IncludeOption = Annotated[
-    str | None, typer.Option("--include-path", help="a further folder with task YAMLs")
+    str | None, typer.Option("--include-path", help="another folder with task YAMLs")
 ]
 SourceOption = Annotated[
     str | None, typer.Option("--source", help="data source, instead of the task's own")
@@ -102,10 +102,10 @@ RequireOption = Annotated[
     ),
 ]
 HERE = Path()
-# what the system says of a path that was given, wherever it is looked at first
+# system errors about a path that was given, wherever it is first used
 _UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-_NUMBERS = {  # what was expected, by pydantic's name of the fault in an option's value
+_NUMBERS = {  # what was expected, by pydantic's name for the fault in an option's value
     "int_parsing": "a whole number", "int_from_float": "a whole number",
     "float_parsing": "a number",
     "greater_than_equal": "a number of at least {ge:,g}",
@@ -135,7 +135,7 @@ def _take_options(
 
 
 def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
-    """An option for `with_options`: what typer reads of a parameter, and its default."""
+    """An option for `with_options`: the parameter's annotation for typer, and its default."""
     annotated: Any = Annotated  # of a type that is known only here
     return annotated[kind, typer.Option(*flags, **settings)], default
 
@@ -169,14 +169,14 @@ def with_options(
 
 
 def command_line() -> str:
-    """The command as it was given; of several processes, what follows the launcher's part."""
+    """The command as it was given; with several processes, without the launcher's part."""
     command = shlex.join(["ft-harness", *sys.argv[1:]])
     return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
 def repeating_command(out: Path) -> str:
-    """The command as a report names it, for a working folder that holds the same results: without
-    `--out`, and with paths from there."""
+    """The command as a report prints it, to be run in the working folder: without `--out`, and with
+    paths relative to that folder."""
     words, place = iter(sys.argv[1:]), out.resolve()
     kept: list[str] = []
     for word in words:
@@ -206,24 +206,24 @@ class Stopped(BaseException):
 
 
 class _LogFormat(logging.Formatter):
-    """One line a message, whatever names are in it."""
+    """One line per message, whatever names are in it."""
 
     def format(self, record: logging.LogRecord) -> str:
         return one_line(super().format(record))
 
 
 def say(line: str) -> None:
-    """Print one line on standard error, inert."""
+    """Print one line on standard error, with control characters made visible."""
     print(one_line(line), file=sys.stderr, flush=True)
 
 
 def show(line: str = "") -> None:
-    """Print one line on standard output, inert."""
+    """Print one line on standard output, with control characters made visible."""
     print(one_line(line))
 
 
 def _quiet_libraries() -> None:
-    """No walls of warnings from libraries; our own warnings stay."""
+    """Silence the warnings of libraries; our own stay."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -257,7 +257,7 @@ def main() -> None:
 
 
 def _run(debug: bool) -> int:
-    """Run the command: its exit code."""
+    """Run the command and return its exit code; any fault is printed as three lines."""
     try:
         try:
             return _call()
@@ -316,14 +316,16 @@ def _say_stopped(stopped: Stopped | KeyboardInterrupt) -> int:
 
 
 def _as_fault(error: BaseException) -> FtHarnessError:
-    """A fault a user can act on, made of any exception."""
+    """Turn any exception into a fault that a user can act on."""
     if isinstance(error, FtHarnessError):
         return error
     if hasattr(error, "format_message"):  # typer's and click's errors of usage
         return _usage_fault(error)
     if isinstance(error, MemoryError):
         return ResourceError(
-            "memory ran out", "memory for what was asked", "end other programs, or ask for less"
+            "memory ran out",
+            "enough memory for this command",
+            "end other programs, or ask for less",
         )
     if is_panic(error):
         return panic_fault("a file of the model", error)
@@ -336,13 +338,13 @@ def _as_fault(error: BaseException) -> FtHarnessError:
         return ConfigError(what, "a path that can be read", "check the path")
     if "No usable temporary directory" in text_of(error):  # Python's tempfile doesn't say why
         return ResourceError(
-            "no temporary folder can be written, for want of room or of rights",
+            "no temporary folder can be written: no space, or no permission",
             "a folder with room for a copy of the data",
             "free space, or name another folder in TMPDIR",
         )
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return ConfigError(
-            "the current folder was removed", "a folder that is there", "change to another folder"
+            "the current folder was removed", "an existing folder", "change to another folder"
         )
     return _unexpected(error)
 
@@ -355,7 +357,8 @@ def _has_current_folder() -> bool:
 
 
 def _usage_fault(error: Any) -> FtHarnessError:
-    """A command line that typer can't read; its own message is the usage and more."""
+    """The fault of a command line that typer can't read, with the usage line as what was
+    expected."""
     context = getattr(error, "ctx", None)
     usage = context.get_usage() if context else "Usage: ft-harness [OPTIONS] COMMAND [ARGS]..."
     command = context.command_path if context else "ft-harness"
@@ -368,7 +371,7 @@ def _usage_fault(error: Any) -> FtHarnessError:
 
 
 def _find_fault(error: Any) -> Mapping[str, Any] | None:
-    """What pydantic, by which typer reads the values of options, says of a value."""
+    """The error of pydantic, with which typer reads the values of options."""
     cause = error.__cause__
     return cause.errors()[0] if hasattr(cause, "errors") else None
 
@@ -380,7 +383,7 @@ def _unexpected(error: BaseException) -> UnexpectedError:
     return UnexpectedError(
         f"a fault of ft-harness itself: {type(error).__name__}: {first_line(error)} "
         f"({Path(last.filename).name}:{last.lineno})",
-        "an error that says what to change; this one is not your fault",
+        "an error that says what to change; this one is not your mistake",
         f"report it with the command and the traceback, kept in {kept}"
         if kept
         else "report it with the command and what --debug shows",

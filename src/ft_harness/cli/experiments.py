@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ft_harness.sweep import Request
 
 
-# what is made of a recipe, and where
+# what a recipe is turned into, and where
 _RECIPE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "set_": (SetOption, []),
     "out": (OutOption, HERE),
@@ -63,8 +63,8 @@ def _experiment(recipe: Path, given: Options) -> Experiment:
 
 
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
-    """The table of a study, its sentences, the report's files, and how each requirement came out;
-    exit code 1 where one is not met."""
+    """Print a study's table, its sentences, the report's files, and whether each requirement is
+    met; exit with code 1 if one is not."""
     from ft_harness.comparison.requirements import judge, read_requirements
     from ft_harness.pipeline.report_files import study_lines
 
@@ -80,7 +80,7 @@ def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
 def _print_scores(
     evaluations: list[Evaluation], lines: Sequence[str], following: Sequence[str]
 ) -> None:
-    """What the evaluations say, and the command to go on with.
+    """Print the scores of the evaluations, and the next command.
 
     Raises:
         IncompleteError: some evaluations are incomplete; the scores are printed first.
@@ -129,7 +129,7 @@ class _DryRun(TyperCommand):
 
 
 _BASE_ONLY = option(
-    bool, "--base-only", default=False, help="train nothing: score base models alone"
+    bool, "--base-only", default=False, help="train nothing: score only base models"
 )
 _PLANNED = _RECIPE_OPTIONS | {
     "dry_run": option(
@@ -140,20 +140,20 @@ _PLANNED = _RECIPE_OPTIONS | {
         callback=check_finite,
         help="print the estimate and exit; =24 plans for a 24 GiB GPU",
     ),
-    "seeds": option(int | None, "--seeds", min=2, help="training seeds of each setting"),
+    "seeds": option(int | None, "--seeds", min=2, help="number of training seeds per setting"),
     "max_hours": option(
         float | None,
         "--max-hours",
         min=0,
         callback=check_finite,
-        help="start no point of a sweep after this",
+        help="start no point of a sweep after this many hours",
     ),
     "executor": option(
         Literal["local", "ray", "slurm"],
         "--executor",
         default="local",
-        help="where the points of a sweep run: on this machine (a process a GPU), a Ray cluster or "
-        "a Slurm cluster",
+        help="where the points of a sweep run: on this machine (one process per GPU), a Ray "
+        "cluster or a Slurm cluster",
     ),
     "accepted": option(
         bool, "--yes", default=False, help="run more than 300 points without asking"
@@ -231,7 +231,7 @@ def _print_estimate(lines: list[tuple[str, str]]) -> None:
 @app.command()
 @with_options("given", _RECIPE_OPTIONS)
 def train(recipe: RecipeArgument, given: Options) -> None:
-    """Make the adapter of a recipe."""
+    """Train the adapter of a recipe."""
     from ft_harness.pipeline.runs import train_only
 
     experiment = _experiment(recipe, given)
@@ -252,11 +252,11 @@ def evaluate(
     ] = [],  # noqa: B006
     server: Annotated[
         str | None,
-        typer.Option("--server", help="a server that computes the scores, as eval.server.url"),
+        typer.Option("--server", help="URL of a server that computes the scores (eval.server.url)"),
     ] = None,
     list_to: Annotated[
         Path | None,
-        typer.Option("--list-to", help="write the evaluations' folders to this file, one a line"),
+        typer.Option("--list-to", help="write the evaluations' folders to this file, one per line"),
     ] = None,
 ) -> None:
     """Score the base and given adapters, without training.
@@ -308,7 +308,10 @@ def rescore(
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
     "baseline": option(
-        bool, "--baseline", default=False, help="score a bag of words of the last text field alone"
+        bool,
+        "--baseline",
+        default=False,
+        help="score a bag of words that sees only the last text field",
     ),
     "privacy": option(
         bool,
@@ -340,7 +343,7 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
+    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things checked")
     for notice in found.notices:
         show(f"  warning: {notice.what}")
         show(f"       do: {notice.action}")

@@ -1,4 +1,4 @@
-"""The command that lists what a recipe may say."""
+"""The command that lists the fields of a recipe."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def fields(
 ) -> None:
     """List the fields of a recipe, as --set takes them.
 
-    Each with its default, its type and a short description; adapter uses PEFT's names, train those
-    of transformers.
+    Prints the default, type and description of each; adapter uses PEFT's names, train those of
+    transformers.
     """
     from ft_harness.recipe import list_fields
 

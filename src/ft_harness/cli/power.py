@@ -36,7 +36,7 @@ def power(
         ),
     ] = 0.0,
 ) -> None:
-    """Say what a test set can show, before anything is trained.
+    """Tell what a test set can show, before anything is trained.
 
     Prints the smallest improvement that would be found with 80 % power, and how many items a target
     improvement needs.

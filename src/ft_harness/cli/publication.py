@@ -30,9 +30,9 @@ _PUSH: dict[str, tuple[Any, Any]] = {
 @with_options("options", _PUSH)
 def push(
     adapter: Annotated[Path, typer.Argument(help="folder of a finished adapter")],
-    repo: Annotated[str, typer.Argument(help="repository of the hub: OWNER/NAME")],
+    repo: Annotated[str, typer.Argument(help="repository on the hub: OWNER/NAME")],
     options: Options,
-    yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="don't ask for confirmation")] = False,
     out: OutOption = HERE,
 ) -> None:
     """Upload an adapter with its model card, after asking.
@@ -50,10 +50,10 @@ def push(
 
 
 def _confirm(repo: str) -> bool:
-    """The answer of whoever sits at the terminal.
+    """Ask for confirmation at the terminal.
 
     Raises:
-        ConfigError: nobody does.
+        ConfigError: there is no terminal.
     """
     if not sys.stdin.isatty():
         raise ConfigError("no terminal to confirm on", "a terminal, or --yes", "give --yes")

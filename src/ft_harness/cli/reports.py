@@ -42,7 +42,10 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         "quantization,limit,seed,split,metric",
     ),
     "columns": option(
-        str | None, "--columns", metavar="NAME", help="one of these, its values side by side"
+        str | None,
+        "--columns",
+        metavar="NAME",
+        help="one of the names of --rows, its values side by side",
     ),
     "metrics": option(str | None, "--metrics", metavar="LIST", help="metrics of the main table"),
     "allow_mismatch": option(
@@ -129,8 +132,7 @@ def compare(
 
 
 def _check_read(study: Study) -> None:
-    """A report that leaves out files which should hold an evaluation is not all that was asked
-    for."""
+    """Raise an error if the report leaves out files that should hold an evaluation."""
     if study.unread:
         more = f" (and {len(study.unread) - 1} more)" if len(study.unread) > 1 else ""
         raise IncompleteError(

@@ -123,12 +123,12 @@ def list_all(include_path: IncludeOption = None) -> None:
 def show_task(
     name: str,
     model: Annotated[
-        str, typer.Option("--model", help="whose tokenizer marks the tokens")
+        str, typer.Option("--model", help="model whose tokenizer marks the tokens")
     ] = "bundled",
     source: SourceOption = None,
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
-    count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
+    count: Annotated[int, typer.Option("--count", min=1, help="number of docs to show")] = 3,
 ) -> None:
     """Show rendered prompts, the trained tokens as [token]."""
     from ft_harness.pipeline.shown_tasks import find_task, show_task

@@ -19,8 +19,8 @@
  study.Study               everything a report shows
 ```
 
-Five words carry a number on this way and none of them has a second name: a `Difference` is
-anonymous, a `Row` says of what it is, a `Comparison` holds the rows of one pair of evaluations,
-its `headline` is the row that answers the question, a `Study` holds the comparisons.
+Each stage has one name for its result: a `Difference` is anonymous, a `Row` names what was
+measured, a `Comparison` holds the rows of one pair of evaluations, its `headline` is the row that
+answers the question, and a `Study` holds the comparisons.
 This wing needs neither torch nor lm-eval.
 """

@@ -41,10 +41,10 @@ _SPLITS = ("test", "validation", "train")
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of the evaluations.
+    """What a report asks of the evaluations.
 
     Attributes:
-        metrics: that lead a comparison which has one of them; else its primary metric.
+        metrics: candidates to lead a comparison; without any, its primary metric leads.
         holm: adjust p over the deciding rows of all comparisons (controls by themselves).
     """
 
@@ -62,7 +62,7 @@ def compare(
     allow_mismatch: Collection[str] = (),
     factors: Collection[str] = (),
 ) -> Comparison:
-    """Two evaluations of the same items, paired by item key.
+    """Compare two evaluations of the same items, paired by item key.
 
     Raises:
         ConfigError: a factor or a field of `allow_mismatch` is unknown.
@@ -80,7 +80,7 @@ def compare_all(
     adapters: Sequence[AdapterRun] = (),
     question: Question = _USUAL,
 ) -> list[Comparison]:
-    """As `compare`, several pairs; `adapters` are those whose folders are known."""
+    """As `compare`, for several pairs; `adapters` are those whose folders are known."""
     return _compare_pairs(pairs, terms, adapters, question).comparisons
 
 
@@ -93,8 +93,7 @@ def aggregate(
     terms: Terms = STRICT,
     question: Question = _USUAL,
 ) -> Study:
-    """Every adapter's evaluation compared with its base's; base models that no adapter has as its
-    base by themselves.
+    """Compare every adapter's evaluation with its base's; other base models stand by themselves.
 
     Evaluations that are not complete or find no partner are named in the notes.
 

@@ -20,7 +20,7 @@ _SAME, _ZERO = 1e-9, 1e-12
 
 
 def scale_of(metric: str) -> float | None:
-    """A metric's largest value; None: another program's, of which none is known."""
+    """A metric's largest value; None: another program's metric, without a known one."""
     try:
         return find_metric(metric).scale
     except InputError:
@@ -111,7 +111,7 @@ class Numbers(Protocol):
 
 @dataclass(frozen=True)
 class Sides:
-    """The numbers of what is no row, with their metric."""
+    """Numbers that are not a row's, with their metric."""
 
     metric: str
     base: float | None
@@ -150,7 +150,7 @@ def interval(metric: str, low: float | None, high: float | None, digits: int | N
 
 
 def probability(p: float | None) -> str:
-    """With as many digits as put it on its side of 0.05."""
+    """p with enough digits to show on which side of 0.05 it lies."""
     if p is None:
         return NONE
     if p < 0.001:
@@ -181,12 +181,12 @@ def size(count: int | None) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """A text of at most so many characters, the last one an ellipsis where it is cut."""
+    """The text cut to this many characters, with an ellipsis as the last one."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def rounded(value: float) -> str:
-    """Two significant digits, and all of those before the point."""
+    """Two significant digits, but all digits before the decimal point."""
     return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
 
 
@@ -195,18 +195,18 @@ def counted(number: int, thing: str) -> str:
 
 
 def epochs(value: float) -> str:
-    """So many epochs."""
+    """A number of epochs, in words."""
     shown = rounded(value)
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
 def tokens(count: int) -> str:
-    """So many tokens, of a million on in millions."""
+    """A number of tokens, from a million on in millions."""
     return counted(count, "token") if count < 1e6 else f"{rounded(count / 1e6)} M tokens"
 
 
 def shown_value(value: Any) -> str:
-    """The value of a setting, as tables and sentences have it."""
+    """The value of a setting, as tables and sentences show it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""What must be said next to a verdict, since the numbers alone don't show it."""
+"""Cautions next to a verdict: what its numbers alone don't show."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def find_cautions(
     majority: Baseline | None,
     lost: str | None,
 ) -> list[str]:
-    """The sentences that one comparison needs by itself.
+    """Return the cautions that follow from one comparison alone.
 
     Args:
         rows: metric -> its row, with its verdict.
         leading: the metric of the headline.
         sides: base and tuned; `pairs` are their items.
-        majority: None: always giving one answer is no baseline here.
-        lost: what is said of classes that were lost.
+        majority: the majority baseline; None: always giving one answer is no baseline here.
+        lost: the remark on lost classes, if any.
     """
     base, tuned = pairs.texts("prediction")
     headline = rows[leading]
@@ -81,12 +81,12 @@ def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
 
 
 def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
-    """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
-    said whatever became of the whole, which may hide it.
+    """Return the remark on the classes whose recall is shown to have fallen (Holm over the
+    classes), whatever the overall score did: it may hide such a loss.
 
     Args:
-        rows: with recalls where the task's metrics are those of labels.
-        has_classes: else the right answers are classes, whose items give the recalls.
+        rows: hold recalls if the task has label metrics.
+        has_classes: the right answers are classes, so without such rows their items give recalls.
     """
     recalls = [
         Recall(label, row.base, row.tuned, row.p, row.verdict == "worse")
@@ -143,8 +143,8 @@ def _is_same(base: Evaluation, tuned: Evaluation) -> bool:
 
 
 def _is_cut_throughout(evaluation: Evaluation) -> bool:
-    """Whether the limit of tokens ended every generated answer; reads no further than to the first
-    that it did not."""
+    """Whether the token limit ended every generated answer; stops reading at the first other
+    one."""
     samples = (sample for sample in evaluation.samples() if sample.failed is None)
     # Nearly always the first sample was finished, and the file of a million need not be read.
     first = next(samples, None)
@@ -154,7 +154,7 @@ def _is_cut_throughout(evaluation: Evaluation) -> bool:
 
 
 def place_of(tuned: Record) -> tuple[Any, ...]:
-    """What evaluations of one adapter on several splits of one task have in common."""
+    """The key that evaluations of one adapter on several splits of one task share."""
     settings = tuned.settings
     decoding = repr(sorted(settings.generation_kwargs.items()))
     return (
@@ -170,7 +170,7 @@ def place_of(tuned: Record) -> tuple[Any, ...]:
 def find_context(
     comparison: Comparison, same_place: Sequence[Comparison], run: AdapterRun | None
 ) -> list[str]:
-    """The sentences that other splits in the same place, and the adapter's card, call for.
+    """Return the cautions that follow from other splits of the task and from the adapter's card.
 
     Args:
         same_place: the comparisons of this adapter on each split of the task.
@@ -191,11 +191,11 @@ def find_context(
 
 
 def warn_of_overfitting(trained: Row, tested: Row) -> str | None:
-    """A warning if training gained far more on the split that it was made from than on another one.
+    """A warning if the gain on the train split is far larger than on another one.
 
     Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
-    better direction) lies wholly above 5 % of the metric's largest value; of perplexities above
-    0.05 of the logarithm.
+    better direction) lies wholly above 5 % of the metric's largest value; for perplexities, above
+    0.05 in the logarithm.
     """
     there, here = _gain(trained), _gain(tested)
     # Items of train and test are different ones, so that this difference has no pairs and its
@@ -230,8 +230,8 @@ def _gain(row: Row) -> stats.Estimate | None:
 def warn_of_choosing(
     tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
 ) -> str | None:
-    """A warning that validation items were used for choosing, or may have been; `splits` are those
-    that were scored of the same adapter and task, `recipe` that of the adapter's card."""
+    """A warning that validation items were used for choosing, or may have been; `splits` are all
+    that were scored for the same adapter and task, `recipe` comes from the adapter's card."""
     settings = tuned.settings
     how = (
         _choice(recipe or {})

@@ -1,4 +1,4 @@
-"""Which setting of a sweep is chosen: ranked on validation, before test is looked at."""
+"""Choose a setting of a sweep: ranked on validation, before test is scored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ft_harness.comparison.effects import Measured, compare_settings
-from ft_harness.comparison.settings import ChoiceMade, MeasuredSplit, Setting, SettingScore
+from ft_harness.comparison.sweep_study import ChoiceMade, MeasuredSplit, Setting, SettingScore
 from ft_harness.errors import InputError, suggest
 
 
@@ -16,7 +16,8 @@ def choose(
     by: str | None,
     split: MeasuredSplit = "validation",
 ) -> ChoiceMade:
-    """The settings by the mean of a metric over their seeds, best first; the simpler one of equals.
+    """Rank the settings by the mean of a metric over their seeds, best first; of equal ones the
+    simpler one.
 
     The best is within noise of the simplest (the smallest base, then the fewest trainable
     parameters, then the fewest rows that training reads) unless the paired interval says that it

@@ -43,7 +43,7 @@ class Comparing:
 
     Attributes:
         run: the adapter's; None: its folder is not known.
-        notes: what a reader of the report must know of this pair.
+        notes: what a reader of the report must know about this pair.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Comparing:
         ]
 
     def _own_metrics(self) -> list[str]:
-        """Those that the samples hold scores of on both sides."""
+        """The metrics with scores in the samples of both sides."""
         stated = {s.metric for record in self.records for s in record.scores if s.is_stated}
         return [name for name in self.names if name not in stated]
 
@@ -113,7 +113,7 @@ class Comparing:
         return [f"{who}: the primary metric {declared} was not scored, {self.primary} leads"]
 
     def compare(self) -> Comparison:
-        """The comparison, no row of it in a family yet."""
+        """The comparison; none of its rows belongs to a family yet."""
         made = make_rows(self.names, self.records, self.measurement)
         left_out = dict.fromkeys(line for row in made.values() for line in row.footnotes)
         self.notes = [*_note(*self.records, [*self.footnotes, *left_out]), *self.notes]
@@ -171,7 +171,7 @@ class Comparing:
         return f"{steps} at a learning rate of {rate:g}" if isinstance(rate, float) else steps
 
     def _annotate(self, row: Row) -> Row:
-        """With what is not equal on both sides, and what its number can't show."""
+        """Add footnotes: what differs between the sides, and what the number can't show."""
         notes = [*self.footnotes, *row.footnotes]
         if row.metric == "bleu" and is_too_short_for_bleu(self.pairs.texts("target")[0]):
             notes.append(remarks.BLEU_OF_SHORT_ANSWERS)
@@ -193,8 +193,7 @@ class Comparing:
         return measurement.majority("acc")
 
     def _clean_rows(self) -> dict[str, Row]:
-        """Every metric that the samples hold scores of, without the items that also occur in
-        training."""
+        """All metrics with scores in the samples, without the items that also occur in training."""
         if self.kept is None:
             return {}
         measurement = Measurement(self.kept)
@@ -257,13 +256,13 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
         return None
     labels = [label for name in columns if (label := recalled_label(name))]
     base, tuned, _ = measurement.scored(BY_LABEL)
-    # Macro F1 is counted as three numbers a class; with fewer named labels the columns could not be
-    # told apart.
+    # Macro F1 is counted as three numbers per class; with fewer named labels the columns could not
+    # be told apart.
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 
 
 def _find_unscored(names: Sequence[str], measurement: Measurement) -> Mismatch | None:
-    """The metric of which most items have a score on one side only."""
+    """The metric with the most items that have a score on one side only."""
     sides = {name: measurement.unscored(name) for name in names}
     if not names:  # only what another program stated
         return None

@@ -12,7 +12,8 @@ from ft_harness import stats
 from ft_harness.comparison.measurement import Measurement
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.comparison.primary import find_primary
-from ft_harness.comparison.settings import (
+from ft_harness.comparison.study import AdapterRun
+from ft_harness.comparison.sweep_study import (
     Change,
     Effect,
     Effort,
@@ -22,7 +23,6 @@ from ft_harness.comparison.settings import (
     SettingScore,
     SweepStudy,
 )
-from ft_harness.comparison.study import AdapterRun
 from ft_harness.comparison.untuned import interval_of_mean
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, Score
@@ -51,7 +51,7 @@ class Axes:
     """What varies: groups of fields that vary as one, without the seeds.
 
     Attributes:
-        stretches: the group whose trainings go on from each other; none: ().
+        stretches: the group of trainings that continue each other; none: ().
     """
 
     groups: Sequence[Sequence[str]]
@@ -113,7 +113,7 @@ def compare_settings(
 
 
 class _Pairing:
-    """Pairs of evaluations, one a seed, matched item by item."""
+    """Pairs of evaluations, one per seed, matched item by item."""
 
     def __init__(self, pairs: Sequence[_Pair]) -> None:
         self._records = [(before.record, after.record) for before, after in pairs]
@@ -126,8 +126,8 @@ class _Pairing:
         self._measurements = [Measurement(each) for each, _ in matched]
 
     def change(self, metric: str) -> Change:
-        """One seed is a pair of evaluations like any other. Of several the interval covers other
-        seeds and other items alike, as `stats.seed_spread` says."""
+        """The change over all seeds. With one seed this is an ordinary pair of evaluations; with
+        several the interval covers other seeds and other items, see `stats.seed_spread`."""
         seeds = len(self._measurements)
         if not self._same_items:
             return _unknown(seeds, "other items or answers")
@@ -205,8 +205,8 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
 def _find_overfitting(
     axes: Axes, settings: Sequence[Setting], groups: Mapping[str, _Group]
 ) -> Effect | None:
-    """What the stretches behind the best one cost, where the last is not the best: on validation,
-    else on test, with the reference's values of all that varies besides."""
+    """What the stretches after the best one lose, if the last is not the best: on validation, else
+    on test, with the reference's values of everything else that varies."""
     reference = next(each for each in settings if each.is_reference).values
     chain = [
         each
@@ -298,7 +298,7 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
 def _interval(
     scored: Sequence[Evaluation], own: Sequence[Score]
 ) -> tuple[float | None, float | None]:
-    """Of one score, or of the mean over seeds where they were scored on the same items."""
+    """The interval of one score, or of the mean over seeds that were scored on the same items."""
     ends = own[0].low, own[0].high
     if len(own) == 1:
         return ends
@@ -319,7 +319,7 @@ def _interval(
 def _within(
     interval: tuple[float | None, float | None] | None, least: float, most: float
 ) -> tuple[float | None, float | None]:
-    """The part of an interval that is possible: few seeds that differ much make it wider."""
+    """The interval cut to possible values: few seeds that differ much make it too wide."""
     low, high = interval or (None, None)
     return (None, None) if low is None or high is None else (max(low, least), min(high, most))
 

@@ -1,5 +1,5 @@
-"""What is decided in a study, and among how many comparisons: families of deciding rows, and Holm's
-p where that was asked for. See docs/decisions/025-families.md."""
+"""Families of deciding rows in a study, and Holm's p where that was asked for. See
+docs/decisions/025-families.md."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _DECIDES: Mapping[Role, Family] = {"trained task": "trained task", "control task
 
 
 def role_of(tuned: Record, run: AdapterRun | None) -> Role:
-    """What the task is to the adapter; without a card it is taken as the one it was trained on,
-    unless it was scored as a control."""
+    """The role of the task for the adapter; without a card it counts as the trained task, unless it
+    was scored as a control."""
     trained = run.card.recipe.get("task", {}).get("name") if run else None
     # An adapter of another program has no card. Taking its task as the trained one is right for
     # whoever scores it on what it was made for; controls are marked when they are scored.
@@ -39,7 +39,7 @@ def declare(
     """The comparisons with the family of each deciding row: its primary metric on test, or on
     validation where this adapter was not scored on test; train and other forms are descriptive.
 
-    A row's own p decides, so that it is the same in whatever company the row is shown.
+    A row's own p decides, so it does not depend on what else a report shows.
 
     Args:
         primary: the primary metric of each comparison.
@@ -97,7 +97,7 @@ def _deciding_row(comparison: Comparison) -> Row:
 
 
 def _deciding_p(comparison: Comparison) -> float | None:
-    """Of the items that the training did not see, where these decide."""
+    """The p of the deciding row: of unseen items, if these decide."""
     row = _deciding_row(comparison)
     clean = _find_clean(comparison, row)
     return row.p if clean is None else clean.p

@@ -4,7 +4,7 @@ sentences."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -46,8 +46,20 @@ _WORDS = {
 _LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
-def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
-    """Feature -> value as text, of a comparison; with a row, its split and metric too."""
+def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> Mapping[str, str]:
+    """Feature -> value as text for a comparison; with a row, also its split and metric."""
+    found = _known_features(study).get(id(comparison)) or _find_features(study, comparison)
+    return found | {"split": row.split, "metric": _metric_name(row)} if row else found
+
+
+@lru_cache(maxsize=2)
+def _known_features(study: Study) -> dict[int, dict[str, str]]:
+    """The features of each comparison that the study holds, by its id: every table asks for
+    them."""
+    return {id(each): _find_features(study, each) for each in study.comparisons}
+
+
+def _find_features(study: Study, comparison: Comparison) -> dict[str, str]:
     record, arguments = comparison.tuned, _varied_arguments(study)
     after = _varied(record, arguments)
     # A declared factor is footnoted in the rows; without any both sides have the same values.
@@ -57,7 +69,7 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
         else after
     )
     train: Any = recipe_of(study, comparison).get("train")
-    found = {
+    return {
         **{name: _both(before[name], after[name]) for name in before},
         **_chosen(record),
         "adapter": record.subject,
@@ -65,7 +77,6 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
         "evaluation": record.eval_id,
         "split": record.settings.split,
     }
-    return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
 
 
 def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def _varied(record: Record, arguments: Mapping[str, Collection[str]]) -> dict[st
 
 
 def _chosen(record: Record) -> dict[str, str]:
-    """What is chosen of the items and of their answers."""
+    """Settings that choose items, and answers among several."""
     return {
         "limit": "all" if record.settings.limit is None else str(record.settings.limit),
         "filter": filter_of(record) or "none",
@@ -151,10 +162,11 @@ def _known_values(study: Study) -> dict[tuple[str, str, str], set[str]]:
     return found
 
 
-def varying(study: Study, task: str | None = None) -> list[str]:
-    """The features that have several known values on one split of one task: of any task, or of
-    this one. No two comparisons share all of them: where nothing else distinguishes two, their
-    evaluations' names do."""
+@lru_cache(maxsize=256)  # of the tasks of a big study
+def varying(study: Study, task: str | None = None) -> Sequence[str]:
+    """The features with several known values on one split of any task, or of this one. Together
+    they tell all comparisons apart; where nothing else does, the evaluations' names are among
+    them."""
     found = _known_values(study)
     # A value that is not known is no value of its own.
     several = {
@@ -182,19 +194,19 @@ def _have_twins(study: Study, shown: tuple[str, ...], task: str | None) -> bool:
 
 
 def name_of(study: Study, comparison: Comparison) -> str:
-    """The task; with what distinguishes its comparisons where a split has several."""
+    """The task, and what distinguishes the comparison if its split has several."""
     return ", ".join([features_of(study, comparison)["task"], *tell_apart(study, comparison)])
 
 
 def tell_apart(study: Study, comparison: Comparison) -> list[str]:
     """What distinguishes a comparison from others of its task, or its base from its tuned side;
-    nothing where all is the same."""
+    empty if nothing does."""
     features = features_of(study, comparison)
     return [_word(name, features[name]) for name in varying(study, features["task"])]
 
 
 def name_side(study: Study, record: Record) -> str:
-    """An evaluation by its subject, and by what the study varies in evaluations of its task."""
+    """Name an evaluation by its subject and by what the study varies."""
     task = record.settings.task
     features = _varied(record, _varied_arguments(study)) | _chosen(record)
     shown = [_word(name, features[name]) for name in varying(study, task) if name in features]

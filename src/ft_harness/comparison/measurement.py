@@ -19,6 +19,7 @@ from ft_harness.metrics import Metric, add_up, find_metric
 from ft_harness.metrics.preference import MARGIN, REWARD, compare_rewards
 
 Array = NDArray[np.float64]
+_FEW = 10_000  # items of which the statistics of all metrics are held
 NoInterval = Literal["undefined", "too few items for an interval", "descriptive", "stated"]
 # where a metric's statistics are kept: of base and of tuned
 _Columns = tuple[str | None, str | None]
@@ -53,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a rule scores that needs no model.
+    """The score of a rule that needs no model.
 
     Attributes:
         share: of the items that it gets right.
@@ -72,8 +73,7 @@ class Measurement:
         self.pairs = pairs
         self._samples: dict[_Columns, stats.Sample] = {}
         self._sums: dict[_Columns, tuple[Array, Array]] = {}
-        # of the last metric: the next one often shares it
-        self._scored: tuple[_Columns, _Scored] | None = None
+        self._scored: dict[_Columns, _Scored] = {}
         self._unscored: dict[_Columns, tuple[int, int]] = {}
 
     @cached_property
@@ -89,9 +89,12 @@ class Measurement:
         """Statistics of base and tuned [n, K] of the items that have them on both sides, and the
         items' clusters."""
         key = self._columns(name)
-        if self._scored is None or self._scored[0] != key:
-            self._scored = key, self._read(name)
-        return self._scored[1]
+        if key not in self._scored:
+            # of many items the last metric's alone: the next one often shares it
+            if len(self.pairs) > _FEW:
+                self._scored.clear()
+            self._scored[key] = self._read(name)
+        return self._scored[key]
 
     def _add_up(self, name: str) -> tuple[Array, Array]:
         """Sums [K] of the statistics of base and of tuned."""
@@ -128,10 +131,9 @@ class Measurement:
         return base, tuned, None if alone else clusters
 
     def unscored(self, name: str) -> tuple[int, int]:
-        """Items without a score that the other side has one for: of base, of tuned.
+        """Items with a score on the other side only: of base, of tuned.
 
-        What neither side has is no fault of either: an exact match among the answerable questions,
-        a text without tokens.
+        Items that lack a score on both sides don't count, such as a text without tokens.
         """
         key = self._columns(name)
         if key not in self._unscored:
@@ -203,8 +205,8 @@ class Measurement:
         return Baseline(count / len(golds), found.interval)
 
     def baseline(self, rule: str, name: str) -> Baseline | None:
-        """What a rule scores whose statistics the base's samples hold, against a metric of the
-        same scale; None for no items."""
+        """The score of a rule with statistics in the base's samples, against a metric of the same
+        scale; None for no items."""
         by_rule, (_, tuned) = self.pairs.statistics(rule)[0], self.pairs.statistics(name)
         kept = ~(np.isnan(by_rule[:, 0]) | np.isnan(tuned[:, 0]))
         if not kept.any():

@@ -27,10 +27,10 @@ _PLACE = ("model", "task", "split", "shots", "limit", "filter")
 def match_evaluations(
     evaluations: Sequence[Evaluation], terms: Terms = STRICT
 ) -> tuple[list[tuple[Evaluation, Evaluation]], list[Evaluation], list[str]]:
-    """Each adapter's evaluation with the base evaluation most like it; the bases that are left
-    without a partner; and a note with the reason for everything that is.
+    """Match each adapter's evaluation with the most similar base evaluation; also return the bases
+    without a partner, and a note with the reason for everything that has none.
 
-    A place is model, task, split, shots, limit and filter, without what is a declared factor.
+    Evaluations are matched by model, task, split, shots, limit and filter, except declared factors.
     """
     bases = [evaluation for evaluation in evaluations if evaluation.record.adapter is None]
     tuned = [evaluation for evaluation in evaluations if evaluation.record.adapter is not None]
@@ -43,7 +43,10 @@ def match_evaluations(
     # meant. Whether even that differs too much is decided later, by name of the field.
     for each in tuned:
         if partners := by_place.get(_place(each.record, terms), []):
-            matched.append((min(partners, key=partial(_distance, each.record)), each))
+            # nearly always there is one, and nothing to weigh
+            closest = partial(_distance, each.record)
+            found = min(partners, key=closest) if len(partners) > 1 else partners[0]
+            matched.append((found, each))
         else:
             notes.append(_say_alone(each.record, bases, "base", terms))
     used = {id(base) for base, _ in matched}
@@ -63,7 +66,7 @@ def _distance(tuned: Record, base: Evaluation) -> tuple[int, bool]:
 
 
 def _place(record: Record, terms: Terms) -> tuple[Any, ...]:
-    """As `_PLACE` names its parts."""
+    """The parts of an evaluation's place, as `_PLACE` names them."""
     settings = record.settings
     free = {field for factor in terms.factors for field in FACTORS[factor]}
     model = None if "model" in free else record.model.identity
@@ -72,7 +75,7 @@ def _place(record: Record, terms: Terms) -> tuple[Any, ...]:
 
 
 def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Terms) -> str:
-    """Why an evaluation is compared with nothing: what the closest one on the other side lacks."""
+    """Why an evaluation has no partner: how the closest one on the other side differs."""
     who = describe_record(record)
     if not others:
         return f"{who}: not compared, no {of} was scored"
@@ -156,7 +159,7 @@ def _is_all(rows: Rows, n: int) -> bool:
 
 
 def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mismatch]]:
-    """The items that both have, paired by key, and what differs of them.
+    """Pair the items that both sides have by key, and find what differs in them.
 
     Raises:
         InputError: samples can't be read, or repeat an item key.
@@ -206,6 +209,6 @@ def _read_unique(evaluation: Evaluation) -> Outcomes:
 def read_samples(
     base: Evaluation, tuned: Evaluation, keys: Collection[str]
 ) -> list[tuple[Sample, Sample]]:
-    """Both samples of these items, sorted by item key."""
+    """The samples of both sides for these items, sorted by item key."""
     before, after = find_samples(base, keys), find_samples(tuned, keys)
     return [(before[key], after[key]) for key in sorted(keys)]

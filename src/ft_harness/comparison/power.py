@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class Power(Frozen):
-    """What n items can show of one metric, with 80 % power at 5 %, two-sided."""
+    """What n items can show in one metric, with 80 % power at the 5 % level, two-sided."""
 
     metric: str
     n: int
@@ -47,7 +47,7 @@ class Power(Frozen):
 def power_of_score(
     metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0
 ) -> Power:
-    """For a metric whose items are 0 or 1, from the base's score alone.
+    """The power for a metric with 0/1 items, from the base's score alone.
 
     Raises:
         ConfigError: the metric needs a base run, or a number lies outside its range.
@@ -80,8 +80,8 @@ def power_of_run(
     effect: float | None = None,
     correlation: float = 0.0,
 ) -> Power:
-    """For any metric (default: acc or exact_match, else the first), from the items of a finished
-    base evaluation.
+    """The power for any metric (default: acc or exact_match, else the first), from the items of a
+    finished base evaluation.
 
     Raises:
         InputError: the evaluation has no such metric, or its items show no spread.

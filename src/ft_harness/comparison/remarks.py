@@ -1,4 +1,4 @@
-"""What must be said next to a finding, and the notes of a report: fixed words of rows, records and
+"""Remarks next to a finding, and the notes of a report: fixed sentences about rows, records and
 answers."""
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ BLEU_OF_SHORT_ANSWERS = (
 
 
 def remark_unverified(adapter: AdapterInfo | None) -> str | None:
-    """That an adapter may have been trained on another base than it was scored on."""
+    """A remark that an adapter may have been trained on another base than it was scored on."""
     doubt = adapter.doubt_of_base if adapter is not None else None
     return f"Unverified base: {doubt}." if doubt else None
 
 
 def remark_unscored(left_out: int, items: int) -> str:
-    """That a number rests on fewer items than are paired."""
+    """A remark that a number rests on fewer items than are paired."""
     are = "is" if left_out == 1 else "are"
     return f"{left_out} of {count_items(items)} {are} left out: no score in base or tuned."
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:
-    """As `remark_baseline`, of the most frequent gold label."""
+    """As `remark_baseline`, for the most frequent gold label."""
     return remark_baseline("the majority class", share, excess, "majority")
 
 
@@ -67,14 +67,14 @@ def remark_baseline(
 
 
 def remark_less_likely(change: float, likelihood: Row) -> str:
-    """That more chosen answers are preferred though they became less likely.
+    """A remark that more chosen answers are preferred although they became less likely.
 
     Args:
         change: of log p of a chosen answer, the mean in nats; below 0.
         likelihood: the row of their perplexity.
     """
     return (
-        f"Log p of the chosen answers fell, by {-change:.1f} nats an answer on average "
+        f"Log p of the chosen answers fell, by {-change:.1f} nats per answer on average "
         f"({word_of(likelihood.metric)} {state_numbers(likelihood)}), while more of them are "
         "preferred: the rejected ones fell further. Read what the model writes now."
     )
@@ -90,8 +90,8 @@ def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
 def find_collapse(
     answers: Sequence[str | None], golds: Sequence[str | None]
 ) -> tuple[str, int] | None:
-    """(the answer, how often) of a model that gives nearly always the same one to items whose gold
-    answers are spread; None of any other."""
+    """(answer, count) of a model that nearly always gives the same answer although the gold answers
+    vary; None for any other model."""
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
@@ -134,7 +134,7 @@ def remark_collapse(
         return [f"{said}, as the base model does."]
     said += f": it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."
     if tuned_by is not None and tuned_by.doubt_of_base:
-        said += " An adapter on a base that is not its own does that too."
+        said += " An adapter loaded on the wrong base does that too."
     return [said]
 
 
@@ -162,7 +162,7 @@ def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
 
 
 def remark_format(unreadable: int, gained: int) -> str | None:
-    """How much of a gain is one of format: answers of the base that could not be read."""
+    """A remark on how many gained items had an unreadable base answer: a gain of format."""
     # A base that answers in whole sentences "improves" as soon as it gives a bare label; that is
     # worth knowing, and no skill.
     if unreadable < _FORMAT * gained or not unreadable:
@@ -174,8 +174,8 @@ def remark_format(unreadable: int, gained: int) -> str | None:
 
 
 def remark_overlap(every: Row, clean: Row, left_out: int, left: int) -> str:
-    """What was left out because it also occurs in the training split, and what all items give;
-    `left` items remain, and decide."""
+    """A remark on items left out because they also occur in training, with the score of all items;
+    the `left` items that remain decide."""
     if not left:
         one = left_out == 1
         whole = "The only item also occurs" if one else f"All {left_out} items also occur"
@@ -184,18 +184,19 @@ def remark_overlap(every: Row, clean: Row, left_out: int, left: int) -> str:
     said = f"{left_out} of {left_out + left} {occur} in the training data, exactly or nearly"
     if clean.delta is None or every.delta is None:
         return f"{said}; without them nothing can be stated."
-    return f"{said}: the others decide. With them {word_of(every.metric)} {state_numbers(every)}."
+    return (
+        f"{said}: the others decide. With all items {word_of(every.metric)} {state_numbers(every)}."
+    )
 
 
 def remark_cut(who: str) -> str:
-    """That no answer of a model ("base" or "tuned") was finished."""
+    """A remark that no answer of a model ("base" or "tuned") was finished."""
     cut = "was cut by the limit of generated tokens: none is finished"
     return f"Every answer of the {who} model {cut}."
 
 
 def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
-    """That the tuned model is far better on what it was trained on than on other items, by more
-    than its base is."""
+    """A remark that the gain on the training examples far exceeds the gain on other items."""
     there, here = (amount(metric, row.tuned) for row in (trained, tested))
     gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
     return (
@@ -205,7 +206,8 @@ def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
 
 
 def remark_choosing(how: str | None, split: str) -> str:
-    """That numbers on validation are biased; `how` the training used the split, None: not known."""
+    """A remark that validation scores are biased; `how`: what the training used the split for,
+    None: not known."""
     if how is None:
         return (
             "These are validation items: if they were used to choose anything, new items would "
@@ -220,7 +222,7 @@ def remark_choosing(how: str | None, split: str) -> str:
 
 
 def remark_same(record: Record) -> str:
-    """That an evaluation was compared with itself."""
+    """A remark that an evaluation was compared with itself."""
     same = describe_record(record)
     return f"Base and tuned are one and the same evaluation, {same}: this compares nothing."
 
@@ -262,6 +264,6 @@ def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
     if found and (settings.sample_seed is not None or found.data_hash == settings.data_hash):
         return []
     return [
-        f"{describe_record(record)}: the adapter's data report is not of these {settings.split} "
-        "docs; whether they also occur among the training docs was not checked"
+        f"{describe_record(record)}: the adapter's data report does not cover these "
+        f"{settings.split} docs; whether they also occur in training was not checked"
     ]

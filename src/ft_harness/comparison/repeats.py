@@ -1,5 +1,5 @@
-"""One recipe trained, or one adapter scored, with several seeds: what chance adds to the error of
-the test set."""
+"""One recipe trained, or one adapter scored, with several seeds: the error that the seed adds to
+that of the test set."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Repeats(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What one training came to in one place.
+    """The result of one training in one place.
 
     Attributes:
         recipe: of its card; None: not known.
@@ -67,8 +67,8 @@ _Seed = Callable[[Trained], int | None]
 
 
 def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
-    """Those that differ in `train.seed` only (what they were scored on is no difference), and those
-    of one adapter that differ in `eval.seed` only.
+    """Group comparisons that differ only in `train.seed` (the scored items may differ), and those
+    of one adapter that differ only in `eval.seed`.
 
     Seeds are put together split by split: test with test, and validation too where more seeds were
     scored there. A group in which a seed occurs twice stays out: its adapters must differ in
@@ -96,7 +96,8 @@ def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
 
 
 def count_training_seeds(tuned: Record, repeats: Sequence[Repeats]) -> int | None:
-    """With how many training seeds the recipe of this adapter was scored; None: no adapter."""
+    """The number of training seeds with which this adapter's recipe was scored; None: no
+    adapter."""
     if tuned.adapter is None:
         return None
     of_training = (each for each in repeats if each.varied == "training seed")

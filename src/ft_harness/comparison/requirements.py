@@ -1,7 +1,7 @@
-"""What a study must show, as a build or a script asks for it: `acc>=+2`, `controls>=-1`.
+"""Conditions on a study, for builds and scripts: `acc>=+2`, `controls>=-1`.
 
-A requirement is met only where the whole 95 % interval of each difference that it is about lies on
-its side of the number, so that chance alone passes it once in forty times.
+A requirement is met only if the whole 95 % interval of each difference that it covers lies on the
+right side of the number, so that chance alone passes it once in forty times.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def read_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
     """The requirements, each as it is written on the command line.
 
     Raises:
-        ConfigError: what is no requirement, wants a metric to be worse, or has the wrong unit; all
-            at once.
+        ConfigError: malformed requirements, or ones that want a metric to be worse or have the
+            wrong unit; all at once.
     """
     found: list[Requirement] = []
     problems: list[ConfigError] = []
@@ -133,7 +133,7 @@ def _groups(metrics: Collection[str], *, has_controls: bool) -> list[str]:
 
 
 def check_required(study: Study, required: Sequence[Requirement]) -> None:
-    """As `check_names`, of a study that was made already.
+    """As `check_names`, for a study that exists already.
 
     Raises:
         ConfigError: as there.

@@ -44,7 +44,7 @@ def make_row(
     Args:
         shown: what made the numbers of each side.
 
-    What another program only stated has a difference, but neither interval nor p.
+    A score that another program only stated has a difference, but neither interval nor p.
     """
     base, tuned = sides
     stated = [_find_score(side, name) for side in sides]
@@ -83,7 +83,7 @@ def make_row(
 
 
 def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
-    """What a rule without a model scores, on the items of the accuracy.
+    """The row of a rule without a model, on the items of the accuracy.
 
     Args:
         rule: its name.
@@ -123,7 +123,7 @@ def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> R
 
 
 def _judge(row: Row) -> tuple[Verdict, Literal["interval", "test", "items without overlap"] | None]:
-    """(verdict, which of interval and test denied one where they disagree)."""
+    """(verdict, which of interval and test prevented one if they disagree)."""
     p = row.p if row.p_adjusted is None else row.p_adjusted
     # Interval and p come from one distribution, but for small samples and adjusted p they may still
     # part; then the one that denies a verdict decides (decision 025).

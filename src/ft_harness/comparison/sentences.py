@@ -54,7 +54,7 @@ _COUNTED = {
 
 
 def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
-    """The sentence of a comparison: of the items that the training did not see, where these decide.
+    """Return the sentence of a comparison; where unseen items decide, it is about these.
 
     Args:
         seeds: with how many training seeds the recipe was scored; None: no adapter.
@@ -65,7 +65,7 @@ def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
     # All items overlap with the training data, or too few are left for a number.
     if clean is not None and clean.delta is None and row.delta is not None:
         place = f"{word_of(row.metric)} on {row.task} ({row.split}, {_count_paired(row)})"
-        return f"Nothing can be stated of new items: {place} {state_numbers(row, seeds)}."
+        return f"Nothing can be said about new items: {place} {state_numbers(row, seeds)}."
     return state_verdict(row, comparison.detectable, seeds=seeds)
 
 
@@ -85,7 +85,7 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
     before, after, change, certainty = _numbers(row, seeds)
     if row.is_stated:
         said = f"{word} {place} {before} -> {after} ({change})"
-        return f"Nothing was tested, another program stated the scores: {said}."
+        return f"Nothing was tested, as another program stated the scores: {said}."
     verb = "got worse," if row.verdict == "worse" else "improved"
     said = f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}"
     if row.verdict == "improved, not above majority":
@@ -123,7 +123,7 @@ def change_of(row: Row) -> float:
 
 
 def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
-    """That no score of any item changed, which comes before what could have been detected."""
+    """Say that no item's score changed; None if one did."""
     if comparison.changed or row.base is None:
         return None
     adapter = comparison.tuned.adapter
@@ -137,7 +137,7 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
     # "fine-tuning does nothing".
     if adapter.live_proof is None:
         return f"{said}. Check that the adapter was in use: nothing has shown that it was."
-    return f"{said}, though the adapter was in use: it changes logits, and no answer."
+    return f"{said}, though the adapter was in use: it changes logits, but no answer."
 
 
 def word_of(metric: str) -> str:
@@ -151,7 +151,7 @@ def state_change(metric: str, delta: float, digits: int | None = None) -> str:
 
 
 def _state_size(metric: str, value: float, digits: int | None = None) -> str:
-    """As `state_change`, of what has no direction."""
+    """As `state_change`, for a value that has no direction."""
     return state_change(metric, value, digits).removeprefix("+")
 
 
@@ -164,8 +164,7 @@ def _state_ratio(row: Row) -> str:
 
 
 def state_count(verdicts: Sequence[str | None], most: int) -> str:
-    """How many comparisons came out how, and that at most `most` of those with a verdict have a
-    sentence each."""
+    """Count the comparisons by verdict; at most `most` of those with a verdict get a sentence."""
     counts = {name: verdicts.count(name) for name in _COUNTED}
     shown = ", ".join(
         f"{count} {words}"
@@ -173,14 +172,14 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
         if count or name != "improved, not above majority"
     )
     undefined = len(verdicts) - sum(counts.values())
-    shown += f", {undefined} can't be stated" if undefined else ""
+    shown += f", {undefined} are undefined" if undefined else ""
     judged = len(verdicts) - undefined - counts["no evidence"]
     rest = f"the first {most} of these {judged}" if judged > most else "those with a verdict"
-    return f"Of {len(verdicts)} comparisons {shown} ({rest} follow, the table has all)."
+    return f"Of {len(verdicts)} comparisons {shown} ({rest} follow; the table has all)."
 
 
 def state_family(family: FamilyOf) -> str:
-    """Among how many comparisons a reader chooses, and what p was adjusted for."""
+    """State how many comparisons decide, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
     what = "The trained tasks" if family.name == "trained task" else "The control tasks"
     many = f"{what} are a family of {counted(count, 'deciding comparison')}"
@@ -196,17 +195,18 @@ def state_family(family: FamilyOf) -> str:
 
 
 def state_controls(study: Study) -> str:
-    """How many comparisons with control tasks came out worse, and what the others don't prove."""
+    """State how many control tasks got worse, and what the others don't prove."""
     controls = [each.headline for each in study.comparisons if each.role == "control task"]
     worse = [row.task for row in controls if row.verdict == "worse"]
     if not worse:
-        return f"None of {len(controls)} is shown to be worse, which does not prove that all held."
+        said = f"None of {len(controls)} is shown to be worse"
+        return f"{said}, which does not prove that nothing was lost."
     named = ", ".join(dict.fromkeys(worse))
     return f"{len(worse)} of {len(controls)} got worse: {named}."
 
 
 def state_repeats(repeats: Repeats) -> str:
-    """What several seeds came to, and how much of the uncertainty is theirs."""
+    """State the mean over several seeds, and how much of the uncertainty is due to them."""
     metric, count = repeats.metric, len(repeats.seeds)
     mean = state_change(metric, repeats.mean, decimals(metric, repeats.low, repeats.high))
     where = f"{word_of(metric)} on {repeats.task} ({repeats.split})"
@@ -227,7 +227,7 @@ def state_repeats(repeats: Repeats) -> str:
 
 
 def state_power(power: Power) -> list[str]:
-    """What a test set can show, with the assumption that this rests on."""
+    """State what a test set can show, and the assumption behind that."""
     metric, word = power.metric, word_of(power.metric)
     clusters = f" in {power.n_clusters} clusters" if power.n_clusters else ""
     where = f"{count_items(power.n)}{clusters}, base {amount(metric, power.base)}"
@@ -252,7 +252,7 @@ def count_items(n: int) -> str:
 
 
 def _count_paired(row: Row) -> str:
-    """The items that a row rests on; of how many, where some are left out."""
+    """The number of items that a row rests on, out of how many if some are left out."""
     all_items = row.n if row.n_items is None else row.n_items
     return count_items(row.n) if all_items <= row.n else f"{row.n} of {count_items(all_items)}"
 
@@ -266,7 +266,7 @@ def state_interval(
 
 
 def state_p(row: Row) -> str:
-    """The p that decides; where interval and test disagree, which of them does."""
+    """The deciding p; where interval and test disagree, also which of the two decides."""
     p, name = (row.p, "p") if row.p_adjusted is None else (row.p_adjusted, "Holm-adjusted p")
     if p is None:
         return "p undefined"
@@ -294,8 +294,8 @@ def state_study(study: Study) -> list[str]:
     """The sentence of each comparison that decides something, led by what distinguishes it from
     others of its task; then the families, then what several seeds came to.
 
-    Of more comparisons than a reader takes in, first how many came out how, then the sentences of
-    those with a verdict, as many as are read. Controls follow the trained tasks.
+    If there are too many to read, a count by verdict comes first, then the first sentences of those
+    with a verdict. Controls follow the trained tasks.
     """
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
     # `sort` is stable: within each role the order of the study stays.
@@ -311,7 +311,7 @@ def state_study(study: Study) -> list[str]:
         f"{name}: {each.sentence}" if (name := _name(study, each)) else each.sentence
         for each in shown
     ]
-    # A family of one needs no word on how many there are.
+    # A family of one needs no sentence on its size.
     families = [state_family(family) for family in study.families if len(family.members) > 1]
     return counts + stated + families + [state_repeats(repeats) for repeats in study.repeats]
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
 from ft_harness.metrics.registry import DECIDING_METRICS
@@ -47,7 +47,7 @@ class Row(Numerous):
         default=None, description="of the deciding rows; null: this row is descriptive"
     )
     decided_by: Literal["interval", "test", "items without overlap"] | None = Field(
-        default=None, description="what denied a verdict; null: interval and test agree"
+        default=None, description="what prevented a verdict; null: interval and test agree"
     )
     n_clusters: int | None = Field(
         default=None, description="clusters that the n items make; null: each item alone"
@@ -75,7 +75,7 @@ class Comparison(Frozen):
     base: Record
     tuned: Record
     rows: list[Row] = Field(
-        description="the majority class (classification), then one row a metric"
+        description="the majority class (classification), then one row per metric"
     )
     role: Role = Field(
         default="trained task",
@@ -93,7 +93,7 @@ class Comparison(Frozen):
     )
     finding: str = Field(description="the plain sentence of the headline")
     cautions: list[str] = Field(
-        default=[], description="what must be said next to the finding, a sentence or two each"
+        default=[], description="cautions next to the finding, one or two sentences each"
     )
     lost_classes: str | None = Field(
         default=None,
@@ -115,7 +115,7 @@ class Comparison(Frozen):
         "or nearly; null: there are none, or the adapter has no data report",
     )
     others_without: list[Row] = Field(
-        default=[], description="the same of all other metrics that the samples hold scores of"
+        default=[], description="the same for all other metrics with scores in the samples"
     )
 
     @property
@@ -125,8 +125,7 @@ class Comparison(Frozen):
 
     @property
     def answer(self) -> Row:
-        """The row that is stated: the headline, of the items that the training did not see where
-        these have a difference."""
+        """The row that is reported: the headline, on unseen items if these have a difference."""
         # Without a difference of its own (too few items are left) it can't be stated.
         clean = self.without
         return self.headline if clean is None or clean.delta is None else clean
@@ -148,7 +147,7 @@ class Comparison(Frozen):
 
 
 class FamilyOf(Frozen):
-    """The deciding rows of one kind in a study: what a reader who picks among them picks from."""
+    """The deciding rows of one kind in a study, among which a reader may pick the best."""
 
     name: Family
     members: list[str] = Field(description="adapter, task, split and metric of each")
@@ -172,8 +171,8 @@ class AdapterRun(Frozen):
 
 
 class Study(Frozen):
-    """Everything a report shows. Two studies are equal only if they are one object, so that what
-    is derived from a study can be kept by it: comparing contents would take longer than that."""
+    """Everything a report shows. Studies are compared by identity, so that derived results can be
+    cached by study; comparing contents would take longer."""
 
     name: str
     comparisons: list[Comparison] = Field(
@@ -204,8 +203,8 @@ class Study(Frozen):
     __eq__ = object.__eq__
 
     def focus(self) -> Study:
-        """Of a sweep with adapters, the study of those that are read one by one: the reference's,
-        and those of the setting that was chosen. Else itself."""
+        """The part to be read adapter by adapter: for a sweep with adapters, those of the reference
+        and of the chosen setting; else the study itself."""
         if self.sweep is None or not self.sweep.trains:
             return self
         names = self.sweep.subjects()

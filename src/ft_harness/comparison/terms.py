@@ -1,4 +1,4 @@
-"""Which evaluations may be compared: declared factors may differ, all else must be equal."""
+"""Which evaluations may be compared: declared factors may differ, everything else must be equal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SHOWN = 48  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What is not the same on both sides."""
+    """A field that differs between the sides."""
 
     field: str
     base: str
@@ -89,8 +89,7 @@ STRICT = Terms()
 
 
 def check_terms(terms: Terms) -> None:
-    """Every factor must be one of `FACTORS`, and every field that may differ one that is
-    compared.
+    """Check that every factor is one of `FACTORS`, and every accepted field one that is compared.
 
     Raises:
         ConfigError: one is not.
@@ -145,7 +144,7 @@ def _unknown(record: Record) -> list[str]:
 
 
 def find_unknown(base: Record, tuned: Record) -> list[str]:
-    """What neither side states, where one version of one program made both: there it need not
+    """Fields that neither side states, if one version of one program made both: they probably don't
     differ."""
     if not base.foreign or not tuned.foreign or base.foreign.program != tuned.foreign.program:
         return []
@@ -164,7 +163,7 @@ def _stated(record: Record) -> dict[str, Any]:
 
 
 def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
-    """What the records state and must be equal, by field; what one side does not state is equal to
+    """The mismatches between two records, by field; a value that one side does not state equals
     nothing."""
     left, right = (
         _stated(record)
@@ -198,7 +197,7 @@ def _own_signature(signature: str) -> str:
 def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -> None:
     """
     Raises:
-        NotComparableError: there is something to refuse; it shows what, in a column for each side.
+        NotComparableError: there are mismatches; it lists them, with one column per side.
     """
     if refused:
         sides = f"{describe_record(base)} and {describe_record(tuned)}"
@@ -212,7 +211,7 @@ def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -
 
 
 def _show(mismatches: Sequence[Mismatch]) -> list[str]:
-    """A line a field, its values in two columns."""
+    """One line per field, its values in two columns."""
     table = [
         ("", "base", "tuned"),
         *(

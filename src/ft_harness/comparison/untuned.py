@@ -47,10 +47,10 @@ class Untuned(Frozen):
 
 
 def find_untuned(evaluations: Sequence[Evaluation], metrics: Sequence[str] = ()) -> list[Untuned]:
-    """Every protocol of these base models, its repeats together.
+    """The protocols of these base models, each with its repeats.
 
     Args:
-        metrics: that lead where they were scored; else the primary metric.
+        metrics: candidates to lead; if none was scored, the primary metric leads.
 
     Raises:
         InputError: samples can't be read.
@@ -127,7 +127,7 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
 def interval_of_mean(
     metric: str, values: Sequence[float | None], statistics: Sequence[Any]
 ) -> tuple[float | None, float | None]:
-    """Of the mean over repeats on the same items; undefined where they differ."""
+    """The interval of the mean over repeats on the same items; undefined if the items differ."""
     try:
         aggregate = find_metric(metric).aggregate
     except InputError:  # another program's metric, of which only the value is known

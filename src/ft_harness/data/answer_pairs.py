@@ -34,8 +34,8 @@ def is_pair(doc: Mapping[str, Any]) -> bool:
 
 
 def read_pair(doc: dict[str, Any]) -> str:
-    """Make the prompt and both answers of a doc texts without white space around them; what is
-    wrong with them, in words, else "".
+    """Turn the prompt and both answers of a doc into stripped texts; return what is wrong with
+    them, in words, else "".
 
     Whole turns that both answers begin with are a part of the prompt: their common messages, or
     their common text up to the last "Assistant:" (or its like) at the start of a line. A prompt of
@@ -45,7 +45,7 @@ def read_pair(doc: dict[str, Any]) -> str:
     raw = [_read_json(doc[name]) for name in (PROMPT, CHOSEN, REJECTED)]
     if None in raw:
         unread = (PROMPT, CHOSEN, REJECTED)[raw.index(None)]
-        return f"the field {unread} holds messages as a text that is no JSON"
+        return f"the field {unread} holds messages as a text that is not JSON"
     if all(isinstance(value, str) for value in raw):
         prompt, chosen, rejected = _split_texts(*raw)
     else:
@@ -68,8 +68,8 @@ def read_pair(doc: dict[str, Any]) -> str:
 
 
 def _read_json(value: Any) -> Any:
-    """The messages that a text holds as JSON; None: it holds some in another notation; any other
-    value as it is."""
+    """The messages that a text holds as JSON; None: they are in another notation; any other value
+    unchanged."""
     if not isinstance(value, str) or not _WRITTEN_OUT.match(value):
         return value
     try:

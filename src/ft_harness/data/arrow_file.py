@@ -156,7 +156,7 @@ class ArrowFile:
         self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema))
 
     def _fit_schema(self, wider: Any) -> None:
-        """Open the file, or write it anew where its types are too narrow."""
+        """Open the file, or rewrite it if its types are too narrow."""
         if self._schema is None:
             self._open(wider)
         if wider == self._schema:
@@ -182,7 +182,7 @@ class ArrowFile:
             self._writer = None
 
     def dataset(self) -> Dataset:
-        """All docs appended so far, memory-mapped; the file is complete then.
+        """All docs appended so far, memory-mapped; this completes the file.
 
         Raises:
             ResourceError: the temporary folder has no room.

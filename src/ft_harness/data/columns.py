@@ -1,4 +1,4 @@
-"""Docs by column: hundreds at a time where nothing in their rows needs a look of its own."""
+"""Docs by column: hundreds at a time, where no row needs individual treatment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHOLE = (int, bool)
 
 @dataclass(frozen=True)
 class Docs:
-    """So many docs, by column: field -> its values, None where a doc lacks it."""
+    """Several docs, by column: field -> its values, None where a doc lacks it."""
 
     number: int
     columns: Columns

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ft_harness.data.answer_pairs import is_pair
 from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import Item, Items, SplitOverlap, find_fields, find_shingler
+from ft_harness.data.fingerprints import Item, Items, SplitOverlap, find_fields, find_shingler
 from ft_harness.errors import Notice
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text
@@ -51,10 +51,10 @@ class SplitData(Frozen):
         description="docs of each label, most frequent first; null: no fixed labels"
     )
     majority_share: float | None = Field(
-        description="what always answering the most frequent label scores"
+        description="score of always answering the most frequent label"
     )
     random_share: float | None = Field(
-        description="what answering at random scores; null: answers in free text"
+        description="score of answering at random; null: answers in free text"
     )
     n_repeated: int = Field(description="docs whose prompt an earlier doc of the split has")
     lengths: Lengths | None = Field(description="null: no docs")
@@ -187,14 +187,14 @@ def read_data_report(folder: Path) -> DataReport | None:
 
 
 def describe_data(report: DataReport) -> list[str]:
-    """The report in lines, for `check`, without what `data_notices` warns of."""
+    """The report as lines, for `check`, without what `data_notices` warns about."""
     warned = {notice.what for notice in data_notices(report)}
     found = [line for line in describe_findings(report) if line not in warned]
     return [*map(_describe_split, report.splits), *found]
 
 
 def data_notices(report: DataReport) -> list[Notice]:
-    """What is doubtful of the data: items in several splits, rows that were left out."""
+    """What is doubtful in the data: items in several splits, rows that were left out."""
     overlaps = [
         Notice(
             state_overlap(overlap),
@@ -206,7 +206,7 @@ def data_notices(report: DataReport) -> list[Notice]:
         if overlap.n_affected
     ]
     lost = [
-        Notice(_state_lost(lost), "fix these rows, or leave out nothing: data.skip_bad_rows=false")
+        Notice(_state_lost(lost), "fix these rows, or have them refused: data.skip_bad_rows=false")
         for lost in report.lost
         if lost.bad
     ]
@@ -283,7 +283,8 @@ def describe_baseline(train: Items, test: Items) -> str:
 def last_field_accuracy(train: Items, test: Items, name: str) -> float:
     """Share of test docs whose answer multinomial naive Bayes on the words of one field gets right.
 
-    Source: scikit-learn's `CountVectorizer` and `MultinomialNB` (add-one smoothing), as they come.
+    Source: scikit-learn's `CountVectorizer` and `MultinomialNB` (add-one smoothing), with default
+        settings.
     """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB

@@ -40,7 +40,7 @@ _MOST_ROWS = 1000  # read at a time
 
 
 class DocReader:
-    """Turns rows into docs, one part of a source after another, and keeps what sampling needs of
+    """Turns rows into docs, one part of a source after another, and keeps what sampling needs from
     each doc.
 
     Args:
@@ -123,8 +123,8 @@ class DocReader:
     def _read_alike(
         self, batch: Sequence[tuple[str, Row]], part: Part, ids: array[int]
     ) -> Docs | None:
-        """What `_read_each` makes of them, column by column, several times as fast; None where a
-        row has to be looked at."""
+        """As `_read_each`, but column by column and several times as fast; None if a row needs
+        individual treatment."""
         options, rows = self._options, [row for _, row in batch]
         keys = tuple(rows[0])
         plan = part.plans.get(keys) if self._accepted else [(key, key) for key in keys]
@@ -179,8 +179,8 @@ class DocReader:
             _log.warning("%s: no row %s; this split is taken from another one", part.where, reason)
 
     def _kept(self, rows: Iterable[tuple[str, Row]], part: Part) -> Iterator[tuple[str, Row, Row]]:
-        """(place, row, doc) of the rows that become docs; after a bad row only faults are looked
-        for."""
+        """(place, row, doc) of the rows that become docs; after a bad row, only look for more
+        faults."""
         options = self._options
         for place, row in rows:
             part.rows, part.row = part.rows + 1, row
@@ -330,7 +330,7 @@ class DocReader:
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
                 raise InputError(
-                    f"{place}: the field {name} is a {kind}", "one kind a list", "fix the row"
+                    f"{place}: the field {name} is a {kind}", "one kind per list", "fix the row"
                 )
             if kind == known or known.startswith(kind):
                 self._settled[name] = type(value) if type(value) in _SCALARS else value

@@ -1,5 +1,5 @@
-"""Looking docs up among those of another split: equal prompts by digest, near ones by their
-sketches and by the words of short texts."""
+"""Look docs up among those of another split: equal prompts by digest, near ones by their sketches
+and by the words of short texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ft_harness.data.overlap import SKETCH, Hashes, Prints, SplitOverlap
+from ft_harness.data.fingerprints import SKETCH, Hashes, Prints, SplitOverlap
 
 NEAR = 0.8  # Jaccard index from which two texts are near duplicates
 NEAR_FIELD = 0.5  # of every text field: the same passage with another question is not near

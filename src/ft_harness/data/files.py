@@ -1,8 +1,8 @@
 """Reading rows of local files, with the place of every row: csv, tsv, txt, json, jsonl and xml
 (each also gzipped), parquet and xlsx.
 
-Files are read row by row, each time anew: what is held in memory does not grow with the file (a
-`.json` file is one value, which is read whole).
+Files are read row by row, from the start each time, so memory does not grow with the file (except a
+`.json` file, which is one value and read whole).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def split_files(folder: Path) -> dict[Split, list[Path]]:
         if split in found and not (is_part and split not in whole):
             raise InputError(
                 f"{folder}: {found[split][0].name} and {path.name} are both the {split} split",
-                "one file a split",
+                "one file per split",
                 "move one away, or name a single file as data.source",
             )
         whole |= set() if is_part else {split}

@@ -1,4 +1,4 @@
-"""Rows of JSON: one object a line, a list of objects, and the official SQuAD form."""
+"""Rows of JSON: one object per line, a list of objects, and the official SQuAD form."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
                 row = _decode(line, place)
             if type(row) is not dict:
                 raise InputError(
-                    f"{place}: no JSON object", "one JSON object a line", "fix the line"
+                    f"{place}: not a JSON object", "one JSON object per line", "fix the line"
                 )
             # behind each key is a colon; more of them, in texts too, are looked at
             if line.count(":") > len(row) and len(_KEY_ENDS.findall(line)) > _count_keys(row):
@@ -50,14 +50,14 @@ def _decode(line: str, place: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{place}: not JSON ({error})",
-            "one JSON object a line",
+            "one JSON object per line",
             "fix the line; name a file that is one list .json",
         ) from error
 
 
 def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each object of the file's list, which may be under a key; a row for each question
-    of an official SQuAD file. A file of one object a line is read as such."""
+    of an official SQuAD file. A file of one object per line is read as such."""
     with open_text(path, "\n", layout.encoding) as text:
         content = text.read()
     try:
@@ -82,7 +82,7 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 class _Objects:
-    """A JSON value, with its objects that hold a key twice, of which it has the last value alone.
+    """A JSON value, and its objects with a duplicate key (of which only the last value is kept).
 
     Raises:
         ValueError: not JSON.

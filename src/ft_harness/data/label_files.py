@@ -52,14 +52,14 @@ def check_texts(path: Path) -> None:
     if not files:
         raise InputError(
             f"{path}: a folder without files",
-            "the texts of a label, a file each, directly in its folder",
+            "the texts of a label, one file each, directly in its folder",
             "move the files up, or name another folder",
         )
     kind = data_suffix(files[0])
     if kind in SUFFIXES and kind != ".txt":
         raise InputError(
             f"{files[0]}: a {kind} file holds more than texts",
-            "a text a line, or a text a file, for each label",
+            "one text per line, or one text per file, for each label",
             "put its label into a column and join the files, or name them train and test if they "
             "are splits",
         )

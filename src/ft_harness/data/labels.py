@@ -1,4 +1,4 @@
-"""Labels of rows -> indices of classes, and which names a reader or a parser would take for one."""
+"""Labels of rows -> indices of classes, and names that a reader or a parser would confuse."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _seen(text: str) -> str:
 
 
 def alike(words: Sequence[str]) -> tuple[str, str] | None:
-    """The first two words that a reader takes for one."""
+    """The first two words that a reader would take for the same."""
     known: dict[str, str] = {}
     for word in words:
         other = known.setdefault(_seen(word), word)
@@ -132,7 +132,8 @@ class LabelIndex:
         )
 
     def _nearest(self, label: str) -> str:
-        """The name that is meant, in words; where the two look the same, what this one is."""
+        """The name that was probably meant, in words; if the two look the same, how this one
+        differs."""
         twin = next((name for name in self._names if _seen(name) == _seen(label)), None)
         if twin is None or label.isascii():
             return suggest(label, self._names)
@@ -172,7 +173,7 @@ def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None]
         return found
     if len(stated) != len(names):
         raise InputError(
-            f"the source states the labels {', '.join(stated)}, of which none is in data.labels",
+            f"the source states the labels {', '.join(stated)}, none of which is in data.labels",
             f"names of data.labels ({', '.join(names)})",
             "--set 'data.labels=[...]' with the names that the source states",
         )

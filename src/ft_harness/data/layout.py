@@ -1,5 +1,5 @@
-"""How a file is laid out where its name alone doesn't say: what `data.encoding`, `data.delimiter`
-and their like mean."""
+"""The layout of a file beyond what its name says: `data.encoding`, `data.delimiter` and similar
+options."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LineFormat:
         if self._start and rest.startswith(self._start):
             raise InputError(
                 f"{place}: {self._start}... comes twice in the line {line[:60]!r}",
-                "one label a line",
+                "one label per line",
                 "keep one of the labels",
             )
         if not fits:

@@ -1,5 +1,5 @@
-"""How files that nobody has described are laid out: their encoding, what separates their columns,
-whether the first row is data, which file or folder holds which label."""
+"""Find the layout of files without a description: encoding, delimiter, whether the first row is
+data, and which file or folder holds which label."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], lis
 
 
 def _labels_of(names: Sequence[str]) -> dict[str, str]:
-    """Label -> name, the label being what tells the names apart: `plot.tok` and `quote.tok` are
-    plot and quote."""
+    """Label -> name; the label is the part in which the names differ: `plot.tok` and `quote.tok`
+    give plot and quote."""
     cut = [_TOKENS.split(name) for name in names]
     for end in (0, -1):  # what all names begin or end with says nothing
         while all(cut) and len({part[end] for part in cut}) == 1:
@@ -183,8 +183,7 @@ def _labels_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def is_label_source(sources: Sequence[Path]) -> bool:
-    """Whether labels are told by files or folders: several files, or a folder without split
-    files."""
+    """Whether files or folders give the labels: several files, or a folder without split files."""
     return len(sources) > 1 or (sources[0].is_dir() and not split_files(sources[0]))
 
 

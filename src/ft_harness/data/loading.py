@@ -184,7 +184,7 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
 
 
 def source_files(options: DataOptions) -> list[Path] | None:
-    """The local files that a source is read from, and no fewer; None: none, or it is the hub's."""
+    """All local files that a source is read from; None: there are none, or it is on the hub."""
     path = _local_path(options.source or "")
     if path.is_file():
         return [path]
@@ -196,7 +196,7 @@ def source_files(options: DataOptions) -> list[Path] | None:
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
-    """What names parts of a hub data set, which a local source has no use for."""
+    """Warn of options that name parts of a hub data set; a local source has no use for them."""
     for name in ("name", "revision", "hub_splits"):
         value = getattr(options, name)
         if value is not None and name in replaced and options.source:

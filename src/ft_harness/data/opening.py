@@ -1,4 +1,4 @@
-"""Opening files: their bytes, and their text in the encoding that it has."""
+"""Open files as bytes, or as text in the right encoding."""
 
 from __future__ import annotations
 

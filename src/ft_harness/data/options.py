@@ -38,11 +38,11 @@ class DataOptions(BaseModel):
     )
     columns: dict[str, list[str]] | None = Field(
         default=None,
-        description="field of the task -> columns accepted for it, first match wins, "
-        "the field's own name last",
+        description="field of the task -> columns accepted for it; the first match wins, "
+        "the field's own name comes last",
     )
     optional: list[str] = Field(
-        default=[], description="fields that a source or row may lack: an empty text then"
+        default=[], description="fields that a source or row may lack; they are then an empty text"
     )
     column_names: list[str] | None = Field(
         default=None, description="names of the columns of a file without a header"
@@ -54,7 +54,7 @@ class DataOptions(BaseModel):
         default=None,
         description="fields of a line and what is between them: '{label}:{sub} {text}'",
     )
-    encoding: str | None = Field(default=None, description="of text files; null: UTF-8")
+    encoding: str | None = Field(default=None, description="encoding of text files; null: UTF-8")
     rows: str | None = Field(
         default=None, description="path of the list of rows in a .json file, like data.items"
     )
@@ -63,7 +63,7 @@ class DataOptions(BaseModel):
     )
     label_files: dict[str, str] | None = Field(
         default=None,
-        description="label -> file (a row a line) or folder (a row a file) of its texts, "
+        description="label -> file (one row per line) or folder (one row per file) of its texts, "
         "relative to the source",
     )
     labels: list[str] | None = Field(default=None, description="class names in index order")
@@ -73,10 +73,10 @@ class DataOptions(BaseModel):
     train_size: Size = Field(
         default=None, description="rows (int) or share (float up to 1); null: all"
     )
-    validation_size: Size = Field(default=None, description="as train_size, of validation")
-    test_size: Size = Field(default=None, description="as train_size, of test")
+    validation_size: Size = Field(default=None, description="as train_size, for validation")
+    test_size: Size = Field(default=None, description="as train_size, for test")
     stratified: bool = Field(default=False, description="samples keep the shares of the labels")
-    seed: int = Field(default=0, ge=0, description="of samples and derived splits")
+    seed: int = Field(default=0, ge=0, description="seed of samples and derived splits")
     label_words: list[str] | None = Field(
         default=None, description="answer word of each label, added to each doc"
     )
@@ -94,7 +94,7 @@ class DataOptions(BaseModel):
         default=False, description="samples are the first rows in file order, not seeded ones"
     )
     group_by: str | None = Field(
-        default=None, description="column whose groups no derived split cuts apart"
+        default=None, description="column whose groups are never divided between derived splits"
     )
     split: str | None = Field(
         default=None, description="'80/20' or '70/10/20': splits derived from one pool of rows"
@@ -148,7 +148,7 @@ class DataOptions(BaseModel):
         for word in value if isinstance(value, list) else ():
             if not isinstance(word, str):
                 raise ValueError(
-                    f"{word!r} is no text; YAML takes yes, no, on, off, null and numbers for other "
+                    f"{word!r} is not text; YAML reads yes, no, on, off, null and numbers as other "
                     "values: write them in quotes"
                 )
         return value
@@ -168,7 +168,7 @@ class DataOptions(BaseModel):
     @classmethod
     def _check_delimiter(cls, value: str | None) -> str | None:
         if value is not None and value in '\r\n"':
-            raise ValueError("a character that is no quote and ends no line")
+            raise ValueError("a character that is neither a quote nor a line end")
         return value
 
     @field_validator("line_format")
@@ -252,7 +252,7 @@ def _turned_round(
         meant = [field for field in columns if field in fields and field not in given]
         if meant and name not in fields:
             yield InputError(
-                f"data.columns: {name} is no field of the task, and {meant[0]} is one",
+                f"data.columns: {name} is not a field of the task, but {meant[0]} is",
                 f"field: [column], for the fields {', '.join(fields)}",
                 f"--set 'data.columns={{{meant[0]}: [{name}]}}'",
             )
@@ -316,7 +316,7 @@ def _conflicts(options: DataOptions) -> list[InputError]:
     pairs = [
         ("first", "stratified", "the first rows are not a draw"),
         ("first", "balanced", "the first rows are not a draw"),
-        ("stratified", "balanced", "equal numbers are no shares of the source"),
+        ("stratified", "balanced", "equal numbers per label don't keep the shares of the source"),
         ("stratified", "group_by", "whole groups can't keep the shares of the labels"),
         ("line_format", "column_names", "the format names the columns"),
         ("line_format", "delimiter", "the format says what is between the columns"),

@@ -140,7 +140,7 @@ def _take_out(pool: Pool, rows: Indices, count: int, split: Split, options: Data
 def _sample(
     pool: Pool, rows: Indices, asked: tuple[Size, int], split: Split, options: DataOptions
 ) -> Indices:
-    """The sample of one split that its size asks for, a share being one of the total."""
+    """The sample of one split that its size asks for; a share is a share of the total."""
     size, total = asked
     count = _count(size, total, split)
     if count > len(rows) and size is not None:

@@ -207,7 +207,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
         twice = next(name for name in named if named.count(name) > 1)
         raise InputError(
             f"{place}: the column name {twice[:80]!r} is listed twice",
-            "one name a column",
+            "one name per column",
             "rename one, or give data.column_names if the file has no header",
         )
     other = _other_delimiter(names, delimiter)

@@ -1,4 +1,4 @@
-"""Values of rows as a file writes them: what counts as missing, as text and as one kind."""
+"""Values of rows as a file holds them: what counts as missing, as text, and as the same kind."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _decoded(value: bytes, place: str, name: str) -> str:
 
 
 def read_fields(doc: dict[str, Any], place: str) -> str:
-    """Make the values of a doc what `read_value` gives; the first field without one, in words.
+    """Replace the values of a doc by `read_value`'s; return the first field without one, in words.
 
     Raises:
         InputError: as in `read_value`.

@@ -1,4 +1,4 @@
-"""Run lm-eval for model states x splits x shots -> records."""
+"""Run lm-eval for every model state, split and number of shots -> records."""
 
 from ft_harness.evaluation.jobs import (
     Job,

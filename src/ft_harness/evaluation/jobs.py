@@ -1,4 +1,5 @@
-"""What is scored and how: model states, jobs, the fingerprint that names an evaluation's folder."""
+"""What is scored and how: model states, jobs, and the fingerprint that names an evaluation's
+folder."""
 
 from __future__ import annotations
 
@@ -71,9 +72,9 @@ class Job:
     Attributes:
         form: how the prompts are rendered.
         shots: where few-shot examples come from; None: zero-shot.
-        primary_metric: that the recipe or the task declares. It decides how scores are read and
-            makes none, so it is no part of an evaluation's identity.
-        is_control: the task is one that the training should not have harmed; likewise.
+        primary_metric: declared by the recipe or the task. It affects how scores are read, not the
+            scores, so it is not part of an evaluation's identity.
+        is_control: the task is one that training should not harm; not part of the identity either.
         recipe: what asked for it, so that a report's commands repeat it; None: not known. It is no
             part of the identity either.
     """
@@ -88,8 +89,8 @@ class Job:
     recipe: Mapping[str, Any] | None = None
 
     @property
-    def eval_id(self) -> str:
-        """The part of the folder's name that a person reads."""
+    def label(self) -> str:
+        """Task, split and shots: what the folder's name begins with, before a hash."""
         shots = f"-{self.settings.num_fewshot}shot" if self.settings.num_fewshot else ""
         return f"{self.settings.task}@{self.settings.split}{shots}"
 
@@ -116,7 +117,7 @@ def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def request_hash(task: ConfigurableTask) -> str:
-    """Hash of what makes a task's requests, which its metrics don't."""
+    """Hash of what determines a task's requests; its metrics don't."""
     values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
     # Functions by their name: their bytes would make a comment part of a score's identity (decision
     # 022). A task's YAML is in `task_hash`.
@@ -134,7 +135,7 @@ def plan_jobs(
     section: EvalSection,
     form: PromptForm = PLAIN,
 ) -> list[Job]:
-    """One job a split and protocol, with everything that makes its scores.
+    """One job per split and protocol, with everything that determines its scores.
 
     Raises:
         InputError: few-shot examples can't be taken from the training split without showing a
@@ -166,7 +167,7 @@ def plan_jobs(
         }
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
-            settings = Settings(**docs, **_describe_protocol(task, protocol, shots, form))
+            settings = Settings(**docs, **_protocol_settings(task, protocol, shots, form))
             jobs.append(Job(task, settings, doc_ids, form, shots, declared_primary(task, section)))
     return jobs
 
@@ -200,10 +201,10 @@ def _describe_task(task: ConfigurableTask) -> dict[str, Any]:
     }
 
 
-def _describe_protocol(
+def _protocol_settings(
     task: ConfigurableTask, protocol: Protocol, shots: Shots | None, form: PromptForm
 ) -> dict[str, Any]:
-    """What a record says of a protocol, under which a task is asked."""
+    """The settings that a protocol gives: lm-eval is run with them, and the record keeps them."""
     # Without shots or a template `fewshot_as_multiturn` decides nothing, and must not part two
     # evaluations.
     chat = shots is not None and form.apply_chat_template
@@ -237,12 +238,12 @@ def evaluation_folder(
     state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None
 ) -> Path:
     """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
-    return results / state.subject / f"{job.eval_id}-{fingerprint(state, job, packages)[:12]}"
+    return results / state.subject / f"{job.label}-{fingerprint(state, job, packages)[:12]}"
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
-    """The evaluation, if it was done before and is whole; its record declares what this job
-    declares, whatever it declared before."""
+    """The evaluation, if it was done before and is complete; its record is updated to declare what
+    this job declares."""
     # By the folder's name alone, which holds the fingerprint.
     evaluation = read_finished(evaluation_folder(state, job, results))
     if evaluation is None:
@@ -266,7 +267,7 @@ def declarations(state: ModelState, job: Job) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write an evaluation's record, whose presence says that its other files are there."""
+    """Write an evaluation's record; its presence means that the other files are there."""
     write_kept(folder / RECORD_FILE, record)
 
 

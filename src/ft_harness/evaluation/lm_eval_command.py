@@ -1,5 +1,5 @@
 """lm-eval's own command, with our model back-ends registered and our tasks known without
-`--include_path`, and with the promises of our own commands."""
+`--include_path`, and with the guarantees of our own commands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         trust_code: run the code that YAMLs from elsewhere name.
 
     Raises:
-        ConfigError: arguments that can't be kept to, or an output folder that can't be written.
+        ConfigError: arguments that are not supported, or an output folder that can't be written.
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
     """
@@ -144,7 +144,7 @@ def _settings(parsed: Namespace) -> dict[str, Any]:
 
 
 def _problems(settings: Mapping[str, Any]) -> list[FtHarnessError]:
-    """Arguments under which a promise would be broken."""
+    """Faults: arguments that would break a guarantee."""
     problems: list[FtHarnessError] = [
         ConfigError(
             f"--{name}: lm-eval's cache knows neither the adapter nor the prompt's tokens, "

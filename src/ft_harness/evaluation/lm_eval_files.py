@@ -1,6 +1,7 @@
-"""The files of lm-eval's own command: without secrets, and written or the command fails.
+"""The files of lm-eval's own command: without secrets, and if they can't be written the command
+fails.
 
-lm-eval catches every error of saving and goes on.
+lm-eval itself ignores every error of saving.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def output_problems(path: str) -> list[FtHarnessError]:
 
 
 class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
-    """Lets lm-eval write into a temporary folder, and puts what is whole where it belongs."""
+    """Lets lm-eval write into a temporary folder, and moves complete files to their place."""
 
     output_path: str | None
 

@@ -29,7 +29,8 @@ class FailedScore:
 
 @contextmanager
 def failing_alone(task: ConfigurableTask) -> Iterator[None]:
-    """Within it a metric that raises, or gives NaN or a text, fails its doc and not the evaluation.
+    """Context in which a metric that raises, or gives NaN or a text, fails its doc, not the
+    evaluation.
 
     lm-eval's aggregates, which nobody reads, are not made: they would fail there.
     """

@@ -1,5 +1,5 @@
-"""What lm-eval finds by its entry points: a filter, a metric and an aggregation for the YAMLs of
-tasks that are no tasks of this package. (The models are the back-ends themselves.)
+"""What lm-eval finds through its entry points: a filter, a metric and an aggregation for the YAMLs
+of tasks outside this package. (The models are the back-ends themselves.)
 
 Releases of lm-eval up to 0.4.13 read no entry points. A metric must be registered where it is
 made, its aggregation before it: lm-eval takes the direction of a metric from its decorator.

@@ -39,7 +39,7 @@ class Definition:
 
     Attributes:
         name: the task's; None: each evaluation's own task, as it is now.
-        include_path: a further folder with task YAMLs.
+        include_path: another folder with task YAMLs.
         trust_code: run the code that a task of this folder names.
     """
 
@@ -52,7 +52,7 @@ def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> li
     """New evaluations next to the old ones, made of their docs and responses; what was made before
     is reused.
 
-    An evaluation of which the task has not changed is given back as it is.
+    An evaluation is returned as it is if its task has not changed.
 
     Raises:
         ConfigError: no such task.
@@ -143,7 +143,7 @@ def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:
 
 
 def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list[str]:
-    """In what a task asks something else than what a sample answers."""
+    """How a task's request differs from the one that a sample answers."""
     found: list[str] = []
     # A filter would be applied to what it left the first time.
     if task.config.filter_list:
@@ -158,7 +158,7 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
     if hash_string(str(target)) != sample.target_hash:
         found.append(f"the right answer is {target!r} now")
     if not _same_prompt(task, sample, record):
-        found.append("the prompt is another one now")
+        found.append("the prompt has changed")
     if task.OUTPUT_TYPE == "multiple_choice":
         choices = [str(choice).strip() for choice in task.doc_to_choice(sample.doc)]
         gold = choices[target] if isinstance(target, int) else str(target).strip()

@@ -1,4 +1,4 @@
-"""Run lm-eval for one model state over the splits of a task -> records."""
+"""Run lm-eval for one model state on the splits of a task -> records."""
 
 from __future__ import annotations
 
@@ -94,8 +94,7 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
 
 
 def time_docs(base: BaseModel, job: Job) -> float:
-    """Seconds that a doc of a job takes on average, from a batch of them spread evenly; nothing is
-    kept.
+    """Average seconds per doc of a job, from a batch of evenly spread docs; nothing is kept.
 
     Raises:
         NonFiniteError, ResourceError: as `score_once`.
@@ -182,7 +181,7 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
-    """Everything that makes a response, besides its request."""
+    """Everything that a response depends on besides its request."""
     # Not the task: the same prompt gets the same response whoever asks, so that other metrics reuse
     # it. Batch size and device are in it, as they change the order of sums.
     info, settings = state.base.info, job.settings
@@ -202,7 +201,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm.join()
     if len(job.doc_ids) < lm.world_size:
         raise InputError(
-            f"{job.eval_id}: {len(job.doc_ids)} docs for {lm.world_size} processes",
+            f"{job.label}: {len(job.doc_ids)} docs for {lm.world_size} processes",
             "a doc for each process",
             "start fewer processes",
         )
@@ -251,8 +250,8 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     # lm-eval gives one sample per doc and filter, and says nothing when they are more or fewer.
     if len(raw) != len(job.doc_ids):
         raise InputError(
-            f"{job.eval_id}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",
-            "one sample a doc",
+            f"{job.label}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",
+            "one sample per doc",
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
     # Counted over the whole split, as docs of equal content are items of their own.
@@ -262,7 +261,7 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
     if all(sample.failed and not sample.responses for sample in samples):
         raise ResourceError(
-            f"{job.eval_id}: no item could be scored, {samples[0].failed}",
+            f"{job.label}: no item could be scored, {samples[0].failed}",
             "memory for an item alone",
             "free memory as said above, then run the same command again",
         )

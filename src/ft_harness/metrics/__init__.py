@@ -5,8 +5,7 @@ of the *sums* of these statistics and the number of docs. So intervals and paire
 sums and never score text again, and lm-eval's own aggregation (`!function
 ft_harness.metrics.aggregate_f1`, ...) is the same function.
 
-This room imports nothing of ours but `errors`, so that a task YAML needs only this package
-installed.
+This wing imports nothing of ours except `errors`, so that a task YAML needs only this package.
 """
 
 from ft_harness.metrics.answers import match_answer, normalize_answer, score_answer

@@ -1,5 +1,5 @@
-"""Characters of any script: what is punctuation, what goes on a word, which scripts are written
-without blanks."""
+"""Characters of any script: punctuation, characters that continue a word, and scripts written
+without spaces."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Metric:
         descriptive: no interval holds for it, so that it has none, no test and no verdict.
         version: part of a score's identity; raise it when the same answers give another value.
         definition: what defines it beyond its name (normaliser, tokenizer, library and version), or
-            a function that makes it for the language of the texts; "": the name says all.
+            a function that returns it for the language of the texts; "": the name is enough.
     """
 
     name: str
@@ -130,10 +130,12 @@ def mean(sums: Sums, n: int) -> Values:
 def ratio(numerator: Values, denominator: Values) -> Values:
     """numerator / denominator, NaN where the denominator is 0."""
     is_defined = denominator > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values: Values = numerator / denominator
     # nearly always of all: ten thousand weightings leave no class without weight
-    return values if is_defined.all() else np.where(is_defined, values, np.nan)
+    if is_defined.all():
+        values: Values = numerator / denominator
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(is_defined, numerator / denominator, np.nan)
 
 
 def or_zero(values: Values) -> Values:

@@ -1,4 +1,4 @@
-"""Scores of classification: one label a doc, by likelihood of the label words or read from a
+"""Scores of classification: one label per doc, by likelihood of the label words or read from a
 generated answer."""
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _text_scores(
         return score_squad({"answers": references}, [prediction])
     if not references:
         raise InputError(
-            "an item has no reference", "at least one text an item", "leave such items out"
+            "an item has no reference", "at least one text per item", "leave such items out"
         )
     if name in ("exact_match", "token_f1"):
         return dict(
@@ -136,7 +136,7 @@ def _calibration_scores(
     if len(log_likelihoods) != len(labels):
         raise InputError(
             f"an item has {len(log_likelihoods)} log-likelihoods for {len(labels)} labels",
-            "one a label, in the order of labels",
+            "one per label, in the order of labels",
             "fix the predictions",
         )
     return calibration_statistics(_gold_index(reference, labels), log_likelihoods)

@@ -1,5 +1,5 @@
-"""How a base model and its tokenizer are loaded: training and scoring alike. Safetensors only, no
-remote code."""
+"""Load a base model and its tokenizer, for training and scoring alike. Safetensors only, no remote
+code."""
 
 from __future__ import annotations
 
@@ -269,8 +269,8 @@ def generation_settings(model: Any) -> dict[str, Any]:
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
-    """Faults of a model that transformers has loaded, which for one of the hub show only now: an
-    adapter within it, or tied weights that differ."""
+    """Faults of a loaded model that, for a hub model, show only now: an adapter in it, or tied
+    weights that differ."""
     name = section.pretrained
     if getattr(model, "_hf_peft_config_loaded", False):
         return [
@@ -340,7 +340,7 @@ def load_vocabulary(section: ModelSection) -> int | None:
 
 
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
-    """What a loaded model is, as records and cards say it."""
+    """The description of a loaded model for records and cards."""
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,

@@ -112,7 +112,7 @@ def refuse_no_start(name: str, tokenizer: Any) -> None:
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
         raise InputError(
             f"{name}: the tokenizer has neither BOS nor EOS",
-            "a token to score the first one of a text after",
+            "a token to put before the first one of a text",
             "use another model, or tasks without running text and empty prompts "
             "(of the controls too: --set controls.tasks=[])",
         )

@@ -1,4 +1,5 @@
-"""A local model folder before it is loaded: what is missing, damaged, or leads out of it."""
+"""Faults of a local model folder before it is loaded: what is missing, damaged, or leads out of
+it."""
 
 from __future__ import annotations
 
@@ -80,7 +81,9 @@ def _strange_files(folder: Path) -> list[FtHarnessError]:
     for path in sorted(folder.iterdir()):
         if path.exists() and not path.is_file() and not path.is_dir():
             return [
-                InputError(f"{path}: no regular file", "files and folders", "remove or replace it")
+                InputError(
+                    f"{path}: not a regular file", "files and folders", "remove or replace it"
+                )
             ]
         if path.name.startswith("adapter_") and path.suffix in (".json", ".safetensors", ".bin"):
             return [

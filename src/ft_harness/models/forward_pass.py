@@ -1,4 +1,4 @@
-"""What a forward pass must be for a likelihood to mean anything."""
+"""The condition on a forward pass under which likelihoods mean anything."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TOLERANCE = 1e-4
 
 
 def check_causal(model: Any, tokenizer: Any, name: str) -> None:
-    """Refuse a model whose logits at a position depend on later tokens: it sees the answer whose
-    likelihood it is asked for. BERT and its kin are such where they are loaded as language models,
-    and so is XLNet.
+    """Refuse a model whose logits at a position depend on later tokens: it sees the answer that it
+    is to score. BERT and similar models are like that when loaded as language models, and so is
+    XLNet.
 
     Quantised models are not looked at: eight-bit products split off columns by all tokens at once.
 
@@ -38,7 +38,7 @@ def check_causal(model: Any, tokenizer: Any, name: str) -> None:
         )
     if (changed - logits).norm() > _TOLERANCE * logits.norm():
         raise InputError(
-            f"{name}: what it says at a token depends on the tokens after it",
+            f"{name}: its output at a token depends on the tokens after it",
             "a causal language model, whose likelihoods rest on what comes before",
             "score it with a classification head (adapter.task_type=SEQ_CLS), or use another model",
         )

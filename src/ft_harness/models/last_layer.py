@@ -1,4 +1,4 @@
-"""The last layer where it is read: what it makes at other positions is thrown away."""
+"""Compute the last layer only where it is read, as its output at other positions is not used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _BY_TOKEN = ("q_proj", "o_proj", "mlp")  # of a layer: each token's output is ma
 
 @contextmanager
 def last_layer_at(model: Any, kept: torch.Tensor) -> Iterator[None]:
-    """Within it the last layer makes queries, attention's output and the MLP's at some positions
-    only and has zeros elsewhere. Keys and values, which those positions read, are made at all.
+    """Context in which the last layer computes queries, attention output and MLP only at some
+    positions, with zeros elsewhere. Keys and values, which those positions read, are computed
+    everywhere.
 
     A layer that has none of these by transformers' usual names is left as it is.
 

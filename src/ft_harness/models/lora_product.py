@@ -1,4 +1,4 @@
-"""LoRA's product added to its layer's in one go."""
+"""LoRA's product and its sum with the layer's output in one operation."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class QuickProduct(LoraVariant):  # type: ignore[misc]
 
 @contextmanager
 def quick_products(model: Any) -> Iterator[int]:
-    """Within it the LoRA layers of a model in float32 that is only read compute by `QuickProduct`:
-    PEFT alone makes two tensors of the layer's size on the way. They can't be merged meanwhile.
+    """Context in which the LoRA layers of a float32 model that is not trained compute by
+    `QuickProduct`: PEFT alone makes two tensors of the layer's size on the way. They can't be
+    merged meanwhile.
 
     Yields:
         The number of layers.

@@ -1,5 +1,5 @@
-"""How much memory is used and free; how running out of it is recognised, and tried again. For
-scoring and training alike."""
+"""Used and free memory; recognising that memory ran out, and trying again. For scoring and training
+alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 import os
 import platform
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -50,7 +50,7 @@ def free_memory() -> None:
 
 
 def attempt(compute: Callable[[], T]) -> T | None:
-    """What `compute` gives; None if memory ran out, of which as much as possible is free again.
+    """What `compute` returns; None if memory ran out, after freeing as much as possible.
 
     Where processes hold parts of one model the error is raised: they compute together, and none can
     try again alone.
@@ -74,7 +74,12 @@ def in_halves(compute: Callable[[Sequence[R]], T], rows: Sequence[R]) -> list[T]
     return [*in_halves(compute, rows[:half]), *in_halves(compute, rows[half:])]
 
 
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
+# of a control group by its version: its limit, what it holds, and within that the pages of files,
+# which the system takes back when memory is short
+_GROUP_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    2: ("memory.max", "memory.current", ""),
+}
 
 
 def reset_peaks() -> None:
@@ -109,17 +114,27 @@ def rss_bytes() -> int:
 
 def free_memory_bytes(device: str) -> int:
     """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU what
-    is free, or kept by PyTorch for later; else what the machine, or the limit set for a container,
-    has left."""
+    is free, or kept by PyTorch for later; else what the machine, or the limit set for a container
+    or a job, has left."""
     if device == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
     available = int(psutil.virtual_memory().available)
-    limit, used = (_CONTROL_GROUP / name for name in ("memory.max", "memory.current"))
-    try:
-        return min(available, int(limit.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # no container, or one that says "max"
-        return available
+    return min([available, *_group_rooms()])
+
+
+def _group_rooms() -> Iterator[int]:
+    """Bytes that each limited control group of this process (a container, a job) has left."""
+    for folder, version in processes.control_groups("memory"):
+        limit, used, total = _GROUP_FILES[version]
+        # no such file: a group that limits nothing; no number: "max"
+        with suppress(OSError, ValueError):
+            room = int((folder / limit).read_text()) - int((folder / used).read_text())
+            stated = dict(
+                line.split() for line in (folder / "memory.stat").read_text().splitlines()
+            )
+            files = (stated.get(f"{total}{kind}_file", 0) for kind in ("active", "inactive"))
+            yield room + sum(map(int, files))
 
 
 def find_gpus() -> list[str]:

@@ -21,7 +21,7 @@ class PromptForm:
         chat_template: messages -> text, as lm-eval's `hf` model has it; None: plain text.
         chat_template_hash: of the template's text.
         closing_ids: the tokens that end an answer of a chat model; None: EOS.
-        notes: what a user should know of this template.
+        notes: what a user should know about this template.
     """
 
     chat_template: Callable[..., str] | None = None

@@ -1,5 +1,5 @@
-"""4-bit and 8-bit weights through bitsandbytes: how a model is loaded with them, and what must hold
-for it."""
+"""4-bit and 8-bit weights through bitsandbytes: how to load a model with them, and under which
+conditions."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def compute_dtype(section: ModelSection) -> str:
 
 
 def options(section: ModelSection) -> dict[str, Any]:
-    """What else `from_pretrained` is given; empty for a section without
-    quantisation."""
+    """Further arguments for `from_pretrained`; empty for a section without quantisation."""
     if section.quantization is None:
         return {}
     dtype = compute_dtype(section)
@@ -53,7 +52,7 @@ def options(section: ModelSection) -> dict[str, Any]:
 
 
 def section_of(kind: str, pretrained: str, dtype: str) -> ModelSection:
-    """The model section that lm-eval's model arguments say, where `quantization` is one of them.
+    """The model section that corresponds to lm-eval's model arguments with `quantization`.
 
     Raises:
         InputError: values that a recipe wouldn't take.
@@ -91,8 +90,8 @@ def describe(model: Any) -> str | None:
 def keep_as_loaded(model: Any) -> None:
     """Keep a quantised model's weights as they were loaded.
 
-    On CPUs with bfloat16 instructions bitsandbytes packs 4-bit weights anew at the first forward
-    pass without gradients: from then on it computes in bfloat16 whatever was asked for, rounds the
+    On CPUs with bfloat16 instructions bitsandbytes repacks 4-bit weights at the first forward pass
+    without gradients: from then on it computes in bfloat16 whatever was asked for, rounds the
     scales, and passes no gradient on, so that an adapter trained after its base was scored would
     differ from one trained before, or learn nothing.
     """

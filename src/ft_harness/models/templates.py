@@ -1,6 +1,6 @@
-"""Templates that anybody may have written, rendered in jinja's sandbox and within limits.
+"""Templates from untrusted sources, rendered in jinja's sandbox and within limits.
 
-A prompt is text: its template reaches neither into Python nor takes all memory or time.
+A prompt is text: its template can neither reach into Python nor take all memory or time.
 """
 
 from __future__ import annotations
@@ -42,14 +42,13 @@ def _refused(what: str) -> PolicyError:
 
 @cache
 def _memory_file(_process: int) -> int:
-    """Kept open: a template is rendered some hundred thousand times."""
+    """The open memory file; kept open as templates are rendered hundreds of thousands of times."""
     return os.open("/proc/self/statm", os.O_RDONLY)
 
 
 @contextmanager
 def _bounded_memory() -> Iterator[None]:
-    """Within it the process takes `_MOST_MEMORY` at most on top of what it has; off Linux any
-    amount.
+    """Context in which the process may take at most `_MOST_MEMORY` more memory (on Linux only).
 
     Raises:
         MemoryError: it is used up.
@@ -69,7 +68,7 @@ def _bounded_memory() -> Iterator[None]:
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """Within it a template has its time and memory.
+    """Context that limits a template's time and memory.
 
     Raises:
         InputError: memory is not enough, or it recurses without end.

@@ -1,4 +1,4 @@
-"""Tied weights that the files hold apart."""
+"""Tied weights that differ in the files."""
 
 from __future__ import annotations
 

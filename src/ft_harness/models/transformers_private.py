@@ -13,7 +13,7 @@ from ft_harness.models.templates import LimitedEnvironment
 
 
 def refuse_remote_code(class_name: str, module_path: Any, **_: Any) -> type:
-    """In place of the function that imports the code of a model's folder or repository.
+    """Replaces the function that imports the code of a model's folder or repository.
 
     `trust_remote_code=False` keeps our own calls from it; lm-eval's long-context tasks say True.
 

@@ -1,6 +1,6 @@
 """Whose code may run: ours, lm-eval's own, and the code of a task that the user trusts.
 
-What a command was told to trust holds where lm-eval would import the code, whatever led it there.
+A command's trust applies where lm-eval would import the code, however it got there.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_code(what: str, folder: Path | None = None) -> None:
 
     Args:
         what: the code, for the message.
-        folder: where the file lies that names it; None: nobody knows.
+        folder: of the file that names it; None: not known.
 
     Raises:
         PolicyError: a task from elsewhere would run it.

@@ -1,5 +1,5 @@
-"""A process that ends this one where a single operation of a template, or a regular expression of a
-task, never does.
+"""A process that ends this one if a single operation of a template, or a regular expression of a
+task, never ends.
 
 A template looks at the clock between its operations. Within one (a sort of huge equal texts, a
 regular expression that backtracks without end) Python runs nothing else, no other thread and no
@@ -36,7 +36,7 @@ while not select.select([0], [], [], 1)[0]:
 
 @cache
 def _start(_process: int) -> memoryview[float]:
-    """Where the process says until when it may be within one operation; 0: it is in none."""
+    """Shared memory with the deadline of the current operation; 0: there is none."""
     if not hasattr(os, "memfd_create"):  # another system than Linux: nobody looks
         return memoryview(bytearray(8)).cast("d")
     shared = os.memfd_create("ft-harness")
@@ -48,7 +48,10 @@ def _start(_process: int) -> memoryview[float]:
         "fix filter_list, metric_list and the templates of the task, or the model's chat template",
     )
     command = [sys.executable, "-ISc", _SCRIPT, str(shared), f"{message}\n"]
-    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[shared])
+    # A terminal's Ctrl-C is for this process alone, which may go on for a while.
+    watcher = subprocess.Popen(
+        command, stdin=subprocess.PIPE, pass_fds=[shared], start_new_session=True
+    )
     atexit.register(watcher.communicate)
     return memoryview(mmap.mmap(shared, 8)).cast("d")
 

@@ -1,5 +1,4 @@
-"""The public functions: what the commands of the same names do, for paths as a person has them at
-hand."""
+"""The public functions: the commands of the same names, for paths and Python values."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def run(
         set: fields of the recipe to replace, as {"train.seed": 1}.
         name: of the adapter and its report; None: the recipe's folder.
         out: working folder for adapters/ and results/.
-        seeds: so many training seeds, a sweep over them; None: the recipe's own.
+        seeds: number of training seeds to sweep over; None: the recipe's own seed.
 
     Raises:
         FtHarnessError: as the command's.
@@ -67,7 +66,7 @@ def sweep(
 
     Args:
         set: as `run`; a list of values is varied.
-        max_hours: no point is started later.
+        max_hours: no point starts after this many hours.
 
     Raises:
         FtHarnessError, KeyboardInterrupt: as in `run`.
@@ -90,7 +89,7 @@ def train(
     out: PathLike = _HERE,
     trust_task_code: bool = False,
 ) -> TrainedAdapter:
-    """Make the adapter of a recipe without scoring, as `ft-harness train`.
+    """Train the adapter of a recipe without scoring, as `ft-harness train`.
 
     Raises:
         FtHarnessError, KeyboardInterrupt: as in `run`.
@@ -169,7 +168,7 @@ def power(
 
     Args:
         results: a base evaluation; None: `n` items and the base's score `base` are given.
-        effect: an improvement whose items are counted.
+        effect: the improvement for which to count the items needed.
 
     Raises:
         ConfigError, InputError: as the command's.

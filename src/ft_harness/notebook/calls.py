@@ -1,4 +1,4 @@
-"""Commands in a process of their own: started, watched, stopped; their errors are ours."""
+"""Run commands in their own process: start, follow and stop them, and raise their errors."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def options(given: Mapping[str, Any]) -> list[str]:
 
 
 def overrides(given: Mapping[str, Any] | None) -> list[str]:
-    """`section.field=value` for `--set`, of a mapping of fields to values.
+    """`section.field=value` for `--set`, from a mapping of fields to values.
 
     Raises:
-        ConfigError: a value is none that a recipe could hold.
+        ConfigError: a value is not one that a recipe could hold.
     """
     return [f"{field}={_write(field, value)}" for field, value in (given or {}).items()]
 
@@ -123,7 +123,7 @@ def call(arguments: Sequence[str]) -> None:
             for name in _NAMES
         ]
         if not parts[0]:
-            last = said[-1] if said else "nothing was said"
+            last = said[-1] if said else "it printed nothing"
             parts = [
                 f"the command ended with {process.returncode} ({last})",
                 "exit code 0",

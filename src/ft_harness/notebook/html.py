@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_repeats
+from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.report import (
     find_verdicts,
     one_line,
@@ -41,7 +41,7 @@ def study_html(study: Study, path: Path) -> str:
 
 
 def adapter_html(name: str, facts: Mapping[str, str]) -> str:
-    """An adapter's name over what is known of it."""
+    """An adapter's name above what is known about it."""
     return f"<div><b>{_text(name)}</b>{_table(['', ''], list(facts.items()))}</div>"
 
 

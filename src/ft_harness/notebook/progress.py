@@ -1,5 +1,5 @@
-"""What a running command says, in the cell that started it: plain text that is replaced, so that a
-saved notebook shows its last state without any widget. Outside a notebook it goes to standard
+"""A running command's output in the cell that started it: plain text that is replaced, so that a
+saved notebook shows the last state without any widget. Outside a notebook it goes to standard
 error."""
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class StudyFound:
-    """A study with the report that was written of it.
+    """A study and its written report.
 
     Attributes:
         study: everything that the report shows, as typed rows.
@@ -48,7 +48,7 @@ class StudyFound:
     path: Path
 
     def to_pandas(self) -> pd.DataFrame:
-        """The rows of `rows.json`, a line each: full precision, None where undefined."""
+        """The rows of `rows.json`, one line each: full precision, None where undefined."""
         rows = [
             row.model_dump(exclude={"base_settings", "tuned_settings"}) for row in self.study.rows()
         ]
@@ -105,13 +105,13 @@ class StudyFound:
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """A finished adapter: its folder, and what its files say of it."""
+    """A finished adapter: its folder, and what its files say about it."""
 
     folder: Path
     run: AdapterRun
 
     def to_pandas(self) -> pd.DataFrame:
-        """The training history, a line a step or evaluation."""
+        """The training history, one line per step or evaluation."""
         return pd.DataFrame([entry.model_dump() for entry in self.run.history])
 
     def figure(self) -> Picture:
@@ -119,7 +119,7 @@ class TrainedAdapter:
         return Picture(learning_curves(self.run, "png"), learning_curves(self.run, "svg"))
 
     def facts(self) -> dict[str, str]:
-        """What a person asks first."""
+        """The facts that a person asks for first."""
         card = self.run.card
         return {
             "folder": str(self.folder),
@@ -145,7 +145,7 @@ class Evaluations(list[Evaluation]):
     """Evaluations in a list, with their scores as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
-        """A line a score: full precision, None where undefined."""
+        """One line per score: full precision, None where undefined."""
         lines = [
             {
                 "subject": each.record.subject,
@@ -172,12 +172,12 @@ class Evaluations(list[Evaluation]):
 
 @dataclass(frozen=True)
 class PowerFound:
-    """What test sets can show: one entry a base evaluation, or one for a score."""
+    """What test sets can show: one entry per base evaluation, or one for a score."""
 
     found: Sequence[Power]
 
     def to_pandas(self) -> pd.DataFrame:
-        """A line each: items, and the smallest improvement that is found with 80 % power."""
+        """One line each: items, and the smallest improvement that is found with 80 % power."""
         return pd.DataFrame([each.model_dump() for each in self.found])
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Adapters as a study knows them: what the files of their folders say."""
+"""Adapters as a study sees them: what the files in their folders say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def study_of(
     name: str,
     command: str | None,
 ) -> Study:
-    """What finished experiments came to.
+    """The study of finished experiments.
 
     Args:
         command: what makes the report again; None: the run of the first experiment.
@@ -77,8 +77,8 @@ def study_of(
 def find_runs(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[list[AdapterRun], list[str], list[str]]:
-    """(the adapters whose folders are still what was scored, a note for each other one, a line for
-    each damaged file).
+    """(the adapters whose folders still match what was scored, a note for each other one, a line
+    for each damaged file).
 
     Args:
         known: folders that were read already.

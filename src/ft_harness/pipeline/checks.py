@@ -1,5 +1,5 @@
-"""The work of `check`. What a check without a fault found is kept: as long as everything that it
-read is as it was, the next one finds the same, without loading torch."""
+"""The work of `check`. Results of a check without faults are kept: as long as everything that it
+read is unchanged, the next one reuses them without loading torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEPT_FILE = "check.json"  # next to the adapter's evaluations
 
 
 class _KeptCheck(Frozen):
-    """What a check without a fault found."""
+    """The kept results of a check without faults."""
 
     made_of: str = Field(description="hash of all that decides what is found")
     notices: list[tuple[str, str]]
@@ -53,7 +53,7 @@ class CheckOptions:
 
 
 def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
-    """What was found in recipes (whatever is a path) and tasks (all else), faults included.
+    """What was found in recipes (names that are paths) and tasks (all others), faults included.
 
     Raises:
         ConfigError: there are no names.
@@ -117,7 +117,7 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
 
 
 def _made_of(experiment: Experiment, options: CheckOptions, reader: TaskReader) -> str | None:
-    """Everything that decides what a check finds; None: that can't be told from files."""
+    """Everything that a check's results depend on; None: that can't be told from files."""
     try:
         made_of = identify(experiment, [experiment.folder], reader)
     except (NotToldByFilesError, FtHarnessError, OSError):

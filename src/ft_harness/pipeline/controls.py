@@ -62,7 +62,7 @@ def check_controls(
 
 
 def _load(definition: TaskDefinition, recipe: Recipe, reading: Reading) -> Control:
-    """The task on its own data; without any, on the recipe's, of which it is another form."""
+    """The task on its own data or, without any, on the recipe's, as another form of it."""
     split: Split | None = next((s for s in ("test", "validation") if s in definition.splits), None)
     if split is None:
         raise InputError(
@@ -78,6 +78,6 @@ def _load(definition: TaskDefinition, recipe: Recipe, reading: Reading) -> Contr
 
 
 def _name_section(fault: InputError) -> InputError:
-    """The fault with the field that is at fault here."""
+    """The same fault, naming the field of the controls section."""
     parts = (fault.what, fault.expected, fault.action)
     return InputError(*(part.replace("eval.num_fewshot", "controls.num_fewshot") for part in parts))

@@ -1,4 +1,4 @@
-"""The points of a sweep, sent to where they run."""
+"""Send the points of a sweep to where they run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from ft_harness.data.files import Split
 from ft_harness.models.memory import find_gpus, rss_bytes
 from ft_harness.paths import results_dir
-from ft_harness.pipeline.bench import Bench, describe_lack
 from ft_harness.pipeline.foresight import Foresight
+from ft_harness.pipeline.point_runner import PointRunner, describe_lack
 from ft_harness.pipeline.work import run_order, work_off
 from ft_harness.storage import canonical_json
 from ft_harness.sweep import Point
@@ -28,15 +28,15 @@ class Dispatch:
     """Sends points of one sweep, once or several times, to an executor, which is a context.
 
     Args:
-        bench: of this process, whose points were checked.
+        runner: of this process, whose points were checked.
         executor: local, ray or slurm.
     """
 
-    def __init__(self, bench: Bench, executor: str) -> None:
-        self.bench, self.sweep = bench, bench.sweep
+    def __init__(self, runner: PointRunner, executor: str) -> None:
+        self.runner, self.sweep = runner, runner.sweep
         self.identity = self.sweep.grid.identity()
         logs = results_dir(self.sweep.out) / "jobs" / self.sweep.grid.name
-        here = partial(work_off, bench)
+        here = partial(work_off, runner)
         self.executor = make_executor(executor, here, run_order, gpus=find_gpus(), logs=logs)
         self.memory: dict[str, int] = {}  # bytes of main memory that points are foreseen to take
 
@@ -50,7 +50,7 @@ class Dispatch:
 
         Args:
             splits: what they are scored on; None: what their recipes say.
-            max_hours: no point is started later; None: all are.
+            max_hours: no point starts after this many hours; None: no limit.
         """
         until = None if max_hours is None else time.time() + max_hours * _HOUR
         found = {} if self.executor.is_here else self._leave_out(points)
@@ -58,7 +58,7 @@ class Dispatch:
         # in this process points keep their order, so that a sweep that is stopped is balanced
         groups = [left] if self.executor.is_here else arrange(left, trains=self.sweep.trains)
         if len(groups) > 1 and self.sweep.trains:
-            self.bench.say(f"{self.sweep.grid.name}: bases are scored before the points are sent")
+            self.runner.say(f"{self.sweep.grid.name}: bases are scored before the points are sent")
             bases = [self._order(group, splits, until) for group in _bases(left)]
             # what fails here is a reason of each point again
             list(self.executor.run([replace(each, base_only=True) for each in bases]))
@@ -66,9 +66,9 @@ class Dispatch:
         for outcome in self._send([self._order(group, splits, until) for group in groups]):
             found[outcome.point] = outcome
             if outcome.adapter is not None:
-                self.bench.folders[adapters[outcome.point]] = Path(outcome.adapter)
+                self.runner.folders[adapters[outcome.point]] = Path(outcome.adapter)
             said = "done" if outcome.reason is None else outcome.reason
-            self.bench.say(f"point {len(found)} of {len(points)}, {outcome.point}: {said}")
+            self.runner.say(f"point {len(found)} of {len(points)}, {outcome.point}: {said}")
         return [found[point.name] for point in points]
 
     def _leave_out(self, points: Sequence[Point]) -> dict[str, Outcome]:
@@ -79,9 +79,9 @@ class Dispatch:
             return left_out
         gpu, room = self.executor.has_gpus, self.executor.room
         on_gpu = sys.maxsize if gpu else None  # its memory is not known here
-        foresight = Foresight(self.sweep, self.bench.reading, gpu=gpu, room=on_gpu)
+        foresight = Foresight(self.sweep, self.runner.reading, gpu=gpu, room=on_gpu)
         for point in points:
-            memory = foresight.forecast(point, self.bench.checked[point.name]).memory
+            memory = foresight.forecast(point, self.runner.checked[point.name]).memory
             if memory is None:
                 continue
             # a GPU holds the rest: weights pass through main memory when they are loaded
@@ -103,7 +103,7 @@ class Dispatch:
             else:
                 yield outcome
         for name in lost:
-            folders = {adapter: str(path) for adapter, path in self.bench.folders.items()}
+            folders = {adapter: str(path) for adapter, path in self.runner.folders.items()}
             yield from self.executor.run([replace(whole[name], points=(name,), folders=folders)])
 
     def _order(
@@ -119,15 +119,15 @@ class Dispatch:
             self.identity,
             self.sweep.trust_task_code,
             splits,
-            {adapter: str(folder) for adapter, folder in self.bench.folders.items()},
+            {adapter: str(folder) for adapter, folder in self.runner.folders.items()},
             until=until,
             memory=max(known, default=None),
         )
 
 
 def _bases(points: Sequence[Point]) -> list[list[Point]]:
-    """A group for each base: points that have between them all that is scored of it. Scored at the
-    same time by several machines, it would be scored by each."""
+    """A group for each base: points that together need all of its scores. Otherwise several
+    machines would score it at the same time, each for itself."""
     groups: dict[str, dict[str, Point]] = {}
     for point in points:
         recipe, asked = point.recipe, point.recipe.resolved()

@@ -22,7 +22,8 @@ _GIB = 2**30
 
 
 def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
-    """(quantity, amount) of all that a run of the experiment will do and need; nothing is written.
+    """(quantity, amount) lines on what a run of the experiment will do and need; nothing is
+    written.
 
     Steps are timed where the weights are in a local folder and fit; else shapes are all that is
     needed of the model.
@@ -94,7 +95,7 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
         total = len(task.eval_docs)
         uses = {
             "train": ["trained on"],
-            "validation": [f"{validated:,} looked at in training"],
+            "validation": [f"{validated:,} evaluated in training"],
             "test": [],
         }[split]
         if split in section.splits:

@@ -1,5 +1,5 @@
-"""What a report adds to its numbers: slices, the nearest training examples, what a person wrote in
-cases.csv, the items that a page lets a reader search, and those that weigh most in a perplexity."""
+"""What a report adds to its numbers: slices, the nearest training examples, remarks from cases.csv,
+the items of the case explorer, and those that weigh most in a perplexity."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def explain(
     slice_by: Sequence[str] = (),
     training: Training | None = None,
 ) -> Study:
-    """The study with all that is known of the cases of its primary comparisons.
+    """The study, with the cases of its primary comparisons explained.
 
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
@@ -180,7 +180,8 @@ def find_explorer(
 
 
 def split_limit(limit: int, sizes: Sequence[int]) -> list[int]:
-    """How many of each: all of the small ones, and the same number of those that are too large."""
+    """Share a limit among groups: all items of the small ones, and the same number of each larger
+    one."""
     shares, left = [0] * len(sizes), limit
     ranked = sorted(range(len(sizes)), key=lambda place: sizes[place])
     for rank, place in enumerate(ranked):

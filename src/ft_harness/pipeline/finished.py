@@ -1,8 +1,8 @@
-"""Runs of which everything is there: reported again without loading a model.
+"""Complete runs, reported again without loading a model.
 
-A run notes what it was made of, the hash of every file that it read and wrote among it. Where all
-of that is as it was, what the run would check, score and train again is known: only the report is
-made anew. Whatever differs, or can't be told from files, takes the long way.
+A run notes what it was made of, including the hash of every file that it read and wrote. If all of
+that is unchanged, checks, scores and training would give the same again, so only the report is
+rewritten. If anything differs, or can't be told from files, the run takes the long way.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class FinishedRun(Frozen):
 
 
 def say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
-    """Say what the scored items of the trained task can show, before anything is trained; nothing
-    where too few have a score."""
+    """Report what the scored items of the trained task can show, before anything is trained;
+    nothing if too few have a score."""
     for evaluation in evaluations:
         settings = evaluation.record.settings
         if settings.task != task or settings.split == "train":
@@ -63,8 +63,7 @@ def note_finished(experiment: Experiment, evaluations: Sequence[Evaluation]) -> 
 
 
 def find_finished(experiment: Experiment) -> list[Evaluation] | None:
-    """The evaluations of a run of which everything is as it was left; None: it has to be looked at,
-    or made."""
+    """The evaluations of a complete, unchanged run; None: it has to be checked, or made."""
     try:
         note = read_kept(_note_file(experiment), FinishedRun, "a finished run", "run it again")
         if note is None or note.made_of != _made_of(experiment, note.evaluations):

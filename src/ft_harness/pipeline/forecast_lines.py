@@ -46,7 +46,7 @@ def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
     """The peak by part, whether it fits, and what needs less if not."""
     memory, device = forecast.memory, {"cpu": "memory", "cuda": "GPU memory"}[forecast.device]
     if memory is None:
-        return [(device, "not foreseen: this architecture can't be run on shapes alone")]
+        return [(device, "not forecast: this architecture can't be run on shapes alone")]
     parts = [(f"  {_PARTS[name]}", size(count)) for name, count in memory.footprint.parts().items()]
     own = [("  Python and libraries", size(memory.own))] if memory.own else []
     fits = "fits" if memory.fits else "MAY NOT FIT"

@@ -1,4 +1,4 @@
-"""What the points of a sweep will need and take; what several of them share is looked at once."""
+"""What the points of a sweep will need and take; what several of them share is forecast once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ft_harness.evaluation import Job, time_docs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.paths import model_folder
-from ft_harness.pipeline.bench import Sweep, experiment_of, plan_once, setting_of
+from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once, setting_of
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import Stage
@@ -35,7 +35,7 @@ class Foresight:
         self._scored: set[str] = set()
 
     def forecast(self, point: Point, checked: Checked) -> Forecast:
-        """Of the training of a point; points that differ in seeds alone have one."""
+        """The forecast of a point's training; points that differ only in seeds share it."""
         key = _key(point)
         if key not in self._forecasts:
             stage = self._stage(point, checked, weights=False)
@@ -68,7 +68,7 @@ class Foresight:
         return total
 
     def _time_doc(self, base: BaseModel, job: Job) -> float:
-        """Seconds a doc, timed once for splits that are asked in the same way."""
+        """Seconds per doc, timed once for splits with the same kind of requests."""
         way = job.settings.model_dump_json(exclude={"split", "data_hash", "sample_seed", "limit"})
         key = f"{base.info.model_dump_json()} {way}"
         if key not in self._docs:

@@ -1,4 +1,5 @@
-"""What an experiment is made of, told from files alone: no model is loaded and no row is read."""
+"""What an experiment is made of, determined from files alone: no model is loaded, no row is
+read."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ class NotToldByFilesError(Exception):
 def identify(
     experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
 ) -> str:
-    """Hash of everything that decides what comes of an experiment: this package, its environment,
-    the recipe, its tasks, and each file of data, base model and the given folders.
+    """Hash of everything that an experiment's results depend on: this package, its environment, the
+    recipe, its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.

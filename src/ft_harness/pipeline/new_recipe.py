@@ -17,7 +17,7 @@ _EPOCHS = TrainSection().num_train_epochs
 
 
 def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> list[str]:
-    """Write adapters/NAME/recipe.yaml; its path, and a line where the training is cut short.
+    """Write adapters/NAME/recipe.yaml; returns its path, and a note if the training is cut short.
 
     Raises:
         ConfigError: no such task, a bad name, or the folder holds a recipe already.

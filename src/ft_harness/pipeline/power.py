@@ -13,11 +13,11 @@ from ft_harness.records.finding import load_records
 
 
 class Target(NamedTuple):
-    """What is asked about.
+    """The metric and improvement asked about.
 
     Attributes:
         metric: None: acc, or the run's main metric.
-        effect: an improvement whose items are counted; None: none.
+        effect: the improvement for which to count the items needed; None: none.
         correlation: assumed, of base and tuned scores over items.
     """
 

@@ -1,4 +1,4 @@
-"""Every wing's faults, collected before a model is loaded and reported together."""
+"""Collect every wing's faults before a model is loaded, and report them together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Checked:
     Attributes:
         form: how the prompts are rendered.
         data: what the docs are; None where no adapter is made.
-        controls: tasks that the training should not have harmed.
+        controls: tasks that training should not harm.
     """
 
     definition: TaskDefinition
@@ -149,7 +149,7 @@ def _check_room(
 
 
 def check_required(required: Sequence[Requirement], found: Iterable[Checked]) -> None:
-    """Whatever is required must be scored.
+    """Check that everything required is scored.
 
     Raises:
         ConfigError: something is not.
@@ -227,7 +227,7 @@ def _load(
 
 
 def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Reading) -> None:
-    """What is wrong with the docs, and with what the recipe wants of them."""
+    """Faults of the docs, and of the recipe's demands on them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
     objective = recipe.train.objective

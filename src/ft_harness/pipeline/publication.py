@@ -1,4 +1,4 @@
-"""A finished adapter with what is known of it: its model card, and its upload."""
+"""The model card and the upload of a finished adapter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ft_harness.training import track_results
 
 @dataclass(frozen=True)
 class PushOptions:
-    """What is asked of an upload.
+    """The options of an upload.
 
     Attributes:
         base: hub id of the base model; None: as the card names it.
@@ -46,7 +46,7 @@ class PushOptions:
 
 @dataclass(frozen=True)
 class Push:
-    """An upload that has been checked, before anybody said yes."""
+    """A checked upload, before it is confirmed."""
 
     package: Package
     repo: RemoteRepo
@@ -146,7 +146,7 @@ def write_model_card(run: AdapterRun, study: Study, folder: Path, say: Say) -> b
     is_new = not path.is_file() or path.read_text(encoding="utf-8") != text
     write_text(path, text)
     if kept:
-        say(f"{path}: {_name(kept)} edited by hand, left as it is; delete it to have it anew")
+        say(f"{path}: {_name(kept)} edited by hand and left as is; delete it to have it rewritten")
     return is_new
 
 
@@ -161,7 +161,7 @@ def _part_of(study: Study, run: AdapterRun) -> Study:
 
 
 def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Push:
-    """Everything of an upload but the upload: what it holds, who will see it, and what forbids it.
+    """Prepare an upload: what it holds, who will see it, and what forbids it.
 
     Raises:
         InputError: no finished adapter, damaged or changed files.

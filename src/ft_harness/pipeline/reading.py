@@ -1,4 +1,4 @@
-"""What several recipes have in common is read and checked once in a process."""
+"""Read and check once per process what several recipes have in common."""
 
 from __future__ import annotations
 

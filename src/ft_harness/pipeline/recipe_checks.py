@@ -1,4 +1,4 @@
-"""What can be found wrong with a recipe, and forecast, before a model is loaded."""
+"""Find faults of a recipe, and forecast its work, before a model is loaded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
 
 class _Reader(NamedTuple):
-    """What of a model reads rows, before its weights are loaded.
+    """The part of a model that reads rows, before its weights are loaded.
 
     Attributes:
         context: in tokens.
@@ -67,7 +67,7 @@ def check_recipe(
     baseline: bool = False,
     privacy: bool = True,
 ) -> None:
-    """Everything that can be found wrong with a recipe before a model is loaded, into `found`.
+    """Put everything that can be found wrong with a recipe before a model is loaded into `found`.
 
     Args:
         reader: what has read the task's YAMLs.
@@ -155,7 +155,7 @@ def _check_scored_pairs(
     cut = sum(pair.truncated for pair in pairs)
     if not cut:
         return Findings()
-    line = f"{split}: of {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
+    line = f"{split}: in {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
     cure = "raise model.max_length: a pair whose prompts differ compares two questions"
     return Findings(notices=[Notice(line, cure)])
 

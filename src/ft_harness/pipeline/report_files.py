@@ -55,7 +55,7 @@ _MOST_KEPT = 1000  # comparisons of a study that is left next to its report
 
 @dataclass(frozen=True)
 class Layout:
-    """What a report is made into.
+    """The form of a report.
 
     Attributes:
         formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
@@ -63,7 +63,7 @@ class Layout:
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
         holm: p is adjusted over the deciding comparisons of this report.
-        required: what it must be able to show; looked at by the command.
+        required: what it must be able to show; checked by the command.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
@@ -100,7 +100,8 @@ def write_report(
     explorer: Explorer | None = None,
 ) -> Path:
     """Write the report in every format of the layout, rows.json, cases.csv and the figures; remove
-    what an earlier report of this folder wrote and this one does not; the path of the first format.
+    what an earlier report of this folder wrote and this one does not; returns the path of the first
+    format.
 
     Raises:
         ConfigError: the layout asks for a metric, or requires one, that the study has not.
@@ -192,7 +193,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def study_lines(study: Study, path: Path) -> list[str]:
-    """What a terminal shows of a study, and the files of its report.
+    """The lines that a terminal shows of a study, and the files of its report.
 
     Args:
         path: of the report's first page.

@@ -64,7 +64,7 @@ def report_only(
     slice_by: Sequence[str] = (),
     layout: Layout = _USUAL,
 ) -> tuple[Study, Path]:
-    """A report from finished evaluations below the given folders.
+    """Write a report from finished evaluations below the given folders.
 
     Args:
         slice_by: doc fields to slice the cases by.
@@ -107,8 +107,8 @@ def report_only(
 def compare_only(
     base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
 ) -> tuple[Study, Path]:
-    """A report on two sides, whatever they are: the first is the base. Each is an evaluation, or
-    several of different tasks and splits.
+    """Write a report on two sides, whatever they are: the first is the base. Each is an evaluation,
+    or several of different tasks and splits.
 
     Raises:
         InputError: a side holds no evaluation, several of one task and split, or nothing that the
@@ -147,8 +147,8 @@ def compare_only(
 def find_study(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[Study, list[Record]]:
-    """What evaluations say before there is a report; and those that it says nothing of: an adapter
-    without its base, or items without a score."""
+    """The study of some evaluations without writing a report; and the evaluations that it leaves
+    out: an adapter without its base, or items without a score."""
     runs, _, _ = find_runs(evaluations, known)
     try:
         study = aggregate(evaluations, runs, name="", command="")

@@ -32,9 +32,9 @@ from ft_harness.pipeline.stages import (
     Stage,
     adapter_problems,
     check_experiment,
+    save_recipe,
     score_adapter,
     score_base,
-    settle,
     train_stage,
 )
 from ft_harness.records import RECORD_FILE, Card, Evaluation
@@ -52,7 +52,7 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """Base, adapter and report for each experiment; they share one load of a base model.
+    """Make base scores, adapter and report for each experiment, with one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
@@ -108,7 +108,7 @@ def _make_and_score(
     """The evaluations of the base and of the adapter, which is made between them."""
     stage = Stage(experiment, found, load_base(loaded, experiment, found))
     plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-    settle(experiment, plan, say)
+    save_recipe(experiment, plan, say)
     scoring = serve(stage, say)
     of_base = score_base(scoring, say)
     say_power(of_base, experiment.recipe.task.name, say)
@@ -124,7 +124,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
     plan = stage.training_plan()
-    settle(experiment, plan, say)
+    save_recipe(experiment, plan, say)
     card = train_stage(stage, plan, say)
     if processes.rank() == 0:
         card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
@@ -188,7 +188,7 @@ def _score_served(
 def score_lines(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> list[str]:
-    """What a terminal shows of evaluations without a report, and where they are."""
+    """The lines that a terminal shows of evaluations without a report, and where they are."""
     lines = score_page(*find_study(evaluations, known))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
@@ -199,7 +199,7 @@ def score_lines(
 def rescore_all(
     results: Sequence[Path], task: str | None, include_path: str | None, trust_code: bool
 ) -> list[Evaluation]:
-    """Saved responses, scored with a task's metrics as they are now."""
+    """Score saved responses with a task's metrics as they are now."""
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 

@@ -1,4 +1,4 @@
-"""Experiments whose base and adapters servers compute."""
+"""Experiments with base and adapters computed by servers."""
 
 from __future__ import annotations
 

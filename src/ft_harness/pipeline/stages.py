@@ -150,7 +150,7 @@ def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessE
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """What the learning rate comes to in as many steps as there are rows for.
+    """Check the learning rates over the steps that the rows allow.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -187,9 +187,8 @@ def adapter_problems(
     return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
-def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
-    """The recipe into its adapter folder, with what `--set` changed: of one that can't run, or that
-    the folder was not made with, nothing is kept.
+def save_recipe(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
+    """Write the recipe, with the `--set` changes, into the adapter folder.
 
     Raises:
         InputError: the folder holds another recipe, or an adapter (finished or not) of another one.
@@ -245,8 +244,7 @@ def train_stage(
 
 
 def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
-    """What the processes behind the first one do: compute their rows; what they write is thrown
-    away."""
+    """What all processes except the first do: compute their rows, and discard what they write."""
     card = processes.from_first(None)
     if card is not None:
         return card
@@ -257,7 +255,7 @@ def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
 
 @contextmanager
 def resumable(experiment: Experiment) -> Iterator[None]:
-    """Where memory or disk runs out, the message names the command that continues.
+    """Context in which an error of memory or disk names the command that continues.
 
     Raises:
         ResourceError: with that command.
@@ -313,6 +311,6 @@ def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
             if finished(state, job, results)
             else f"scoring {len(job.doc_ids)} docs"
         )
-        say(f"{state.subject}: {job.eval_id}, {known}")
+        say(f"{state.subject}: {job.label}, {known}")
     with resumable(stage.experiment):
         return evaluate(state, jobs, results)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Study
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.errors import ConfigError, suggest
 from ft_harness.report import csv_text, sized, timed
 from ft_harness.report import figures as plots
@@ -86,7 +86,7 @@ def study_figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
 
 
 def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """One an axis of what varied, and one of time."""
+    """One figure per axis that varied, and one against time."""
     for number, axis in enumerate(sweep.axes):
         numbers = csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
         yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers

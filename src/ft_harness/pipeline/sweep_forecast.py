@@ -9,9 +9,9 @@ from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.metrics import find_metric
-from ft_harness.pipeline.bench import Sweep, experiment_of
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.foresight import Foresight
+from ft_harness.pipeline.point_runner import Sweep, experiment_of
 from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.stats import holm_factor
@@ -24,7 +24,7 @@ Lines = list[tuple[str, str]]
 
 def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     """(point, what it takes) of every point in the order in which they run, the sum, and what the
-    test set can show for so many comparisons; nothing is written.
+    test set can show for this many comparisons; nothing is written.
 
     Args:
         gpu: as in `dry_run.estimate`.
@@ -77,7 +77,7 @@ def _total(times: Sequence[tuple[float | None, float | None]], *, trains: bool) 
 def _memory(forecast: Forecast) -> str:
     memory = forecast.memory
     if memory is None:
-        return "memory not foreseen"
+        return "memory not forecast"
     fits = "" if memory.fits else ": MAY NOT FIT"
     return f"peak {size(memory.total)} of {size(memory.room)}{fits}"
 
@@ -101,7 +101,9 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     n = len(chosen_docs(len(task.eval_docs), split, recipe.eval)[0])
     what = f"what {split} can show"
     if metric not in task.higher_is_better() or not find_metric(metric).binary:
-        return [(what, f"{n} items; of this metric ft-harness power says it from a base's scores")]
+        return [
+            (what, f"{n} items; for this metric ft-harness power tells it from a base's scores")
+        ]
     alone = power_of_score(metric, n, 0.5).detectable
     found = None if alone is None else min(0.5, alone * holm_factor(comparisons))
     least = (

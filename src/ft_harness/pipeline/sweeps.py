@@ -8,18 +8,18 @@ from pathlib import Path
 from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
-from ft_harness.comparison.answers import cut_reason
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.requirements import read_requirements
-from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
+from ft_harness.comparison.sweep_sentences import cut_reason
+from ft_harness.comparison.sweep_study import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.bench import Bench, Sweep, read_sweep
 from ft_harness.pipeline.dispatch import Dispatch
 from ft_harness.pipeline.experiment import Say
+from ft_harness.pipeline.point_runner import PointRunner, Sweep, read_sweep
 from ft_harness.pipeline.preflight import check_required
 from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.report_files import open_folder, write_study
@@ -55,10 +55,10 @@ def run_sweep(
     folder = open_folder(sweep.out, sweep.grid.name)
     points, required = sweep.grid.points, read_requirements(require)
     splits = _splits_before_choice(sweep)
-    bench = Bench(sweep, say, splits)
-    dispatch = Dispatch(bench, executor)
-    bench.check(points)
-    check_required(required, bench.checked.values())
+    runner = PointRunner(sweep, say, splits)
+    dispatch = Dispatch(runner, executor)
+    runner.check(points)
+    check_required(required, runner.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
     choice: ChoiceMade | None = None
     with dispatch.executor:
@@ -102,7 +102,7 @@ def check_sweep(study: Study) -> None:
 
 
 def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:
-    """Test is not looked at before the choice is made."""
+    """The splits to score before the choice is made: all but test."""
     choice = sweep.grid.section.choose
     if choice is None:
         return None
@@ -139,8 +139,7 @@ def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:
 
 
 def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
-    """What of this sweep has been scored on test so far, whichever grid it was in; the reference
-    left out."""
+    """The adapters of this sweep scored on test so far, in whatever grid, without the reference."""
     task, name = sweep.grid.recipe.task.name, sweep.grid.name
     own = {point.adapter for point in points if point.is_reference}
     found = {path.parent.name for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
@@ -178,7 +177,7 @@ def _measure(
 
 
 def _by_split(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """Those that are complete, of all splits but train."""
+    """The complete evaluations by split, without train."""
     return {
         each.record.settings.split: each
         for each in evaluations
@@ -192,6 +191,6 @@ def _sweep_study(sweep: Sweep, measured: Sequence[Measured]) -> SweepStudy:
 
 
 def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:
-    """All that was scored, each once."""
+    """All evaluations, each once."""
     folders = dict.fromkeys(folder for each in outcomes for folder in each.evaluations)
     return [read_evaluation(Path(folder)) for folder in folders]

@@ -1,4 +1,4 @@
-"""What can be found wrong with a task, without a recipe and without a model; loads no torch."""
+"""Find faults of a task without a recipe and without a model; loads no torch."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScorer | None:
-    """What scores `train.eval_scores` validation docs zero-shot; None where none are asked for.
+    """The scorer of `train.eval_scores` validation docs, zero-shot; None if none are asked for.
 
     The sample is drawn with `train.seed`: `ft-harness eval --set eval.splits=[validation] --set
     eval.limit=N --set eval.seed=SEED` gives the same numbers of the same weights.

@@ -1,4 +1,4 @@
-"""A whole run: what is finished is reported, all else is made by `runs`, which loads torch."""
+"""A whole run: finished runs are reported; the rest is done by `runs`, which loads torch."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _report(
 
 
 def _say_finished(experiment: Experiment, evaluations: Sequence[Evaluation], say: Say) -> None:
-    """What a run says of what is there."""
+    """Print what a run reports about finished work."""
     for change in keep_recipe(experiment.source, experiment.recipe, experiment.folder):
         say(f"{experiment.name}: recipe.yaml now says {change}")
     bases = [each for each in evaluations if each.record.adapter is None]

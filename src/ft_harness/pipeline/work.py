@@ -1,4 +1,4 @@
-"""An order of points, worked off: by the bench at hand, or by one of a process of its own."""
+"""Runs the points of an order, in this process or in a worker process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, StorageLostError, first_line
 from ft_harness.paths import results_dir
-from ft_harness.pipeline.bench import Bench, read_sweep
+from ft_harness.pipeline.point_runner import PointRunner, read_sweep
 from ft_harness.storage import InUseError, learn_secrets
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import gated_output
@@ -26,31 +26,31 @@ _PATIENCE = 180.0  # seconds for a worker that is taken for dead to let its fold
 logger = logging.getLogger(__name__)
 
 
-def work_off(bench: Bench, order: Order) -> Iterator[Outcome]:
+def work_off(runner: PointRunner, order: Order) -> Iterator[Outcome]:
     """One outcome for each point of an order; a point that fails ends no other.
 
     Raises:
         StorageLostError, ConfigError: the output folder is lost, or full, for every point.
     """
-    bench.score_on(order.splits)
-    bench.folders |= {name: Path(folder) for name, folder in order.folders.items()}
-    points = {point.name: point for point in bench.sweep.grid.points}
+    runner.score_on(order.splits)
+    runner.folders |= {name: Path(folder) for name, folder in order.folders.items()}
+    points = {point.name: point for point in runner.sweep.grid.points}
     for name in order.points:
         if order.until is not None and time.time() >= order.until:
-            yield Outcome(point=name, reason="not started: the hours of --max-hours were over")
+            yield Outcome(point=name, reason="not started: --max-hours had passed")
         else:
-            yield _attempt(bench, points[name], base_only=order.base_only)
+            yield _attempt(runner, points[name], base_only=order.base_only)
 
 
-def _attempt(bench: Bench, point: Point, *, base_only: bool) -> Outcome:
+def _attempt(runner: PointRunner, point: Point, *, base_only: bool) -> Outcome:
     started = time.monotonic()
     while True:
         try:
-            return bench.run(point, base_only=base_only)
+            return runner.run(point, base_only=base_only)
         except (StorageLostError, ConfigError):
             raise
         except InUseError as error:
-            if bench.is_alone or time.monotonic() - started > _PATIENCE:
+            if runner.is_alone or time.monotonic() - started > _PATIENCE:
                 return Outcome(point=point.name, reason=_reason(error))
             time.sleep(1.0)
         except Exception as error:  # whatever a library raises of this point's settings
@@ -65,7 +65,7 @@ def _reason(error: Exception) -> str:
 
 def run_order(order: Order) -> list[Outcome]:
     """One outcome for each point of an order, whatever happens: for a process, perhaps on another
-    machine, that knows nothing of the one which sent it."""
+    machine, that shares nothing with the sender."""
     learn_secrets(os.environ.values())
     warnings.filterwarnings("ignore")
     with gated_output():
@@ -83,16 +83,16 @@ def _run_order(order: Order) -> list[Outcome]:
                 )
         with chdir(order.here):
             given = (order.request, order.out, order.command, order.trust_task_code)
-            return list(work_off(_open_bench(*given, order.identity), order))
+            return list(work_off(_open_runner(*given, order.identity), order))
     except Exception as error:
         return order.fail(_reason(error))
 
 
 @lru_cache(maxsize=1)  # the base that the last order has loaded serves the next one
-def _open_bench(
+def _open_runner(
     request: Request, out: Path, command: str, trust_task_code: bool, identity: str
-) -> Bench:
-    """A bench of the sweep that this identity was made of.
+) -> PointRunner:
+    """A runner of points of the sweep that this identity was made of.
 
     Raises:
         InputError: the recipe makes other points by now.
@@ -104,4 +104,4 @@ def _open_bench(
             "the recipe as it was then",
             "run the same command again",
         )
-    return Bench(sweep, lambda line: logger.info("%s", one_line(line)), is_alone=False)
+    return PointRunner(sweep, lambda line: logger.info("%s", one_line(line)), is_alone=False)

@@ -1,4 +1,4 @@
-"""How the base model of an adapter is named to others."""
+"""The name of an adapter's base model for others."""
 
 from __future__ import annotations
 

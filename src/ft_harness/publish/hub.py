@@ -52,8 +52,8 @@ class RemoteRepo:
 
 
 def find_repo(name: str) -> RemoteRepo:
-    """What the hub knows of a repository; one that the token may not see looks as if there were
-    none.
+    """The repository as the hub knows it; one that the token may not see looks as if it did not
+    exist.
 
     Raises:
         ConfigError: the name is no OWNER/NAME, there is no token, or the hub is switched off.
@@ -100,7 +100,7 @@ def upload(package: Package, repo: RemoteRepo, *, public: bool, message: str) ->
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Whatever the client raises, as an error that a user can act on."""
+    """Context that turns the client's errors into ones that a user can act on."""
     try:
         yield
     except FtHarnessError:

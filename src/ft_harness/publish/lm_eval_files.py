@@ -22,7 +22,7 @@ _BOOLEANS = {True: "True", False: "False"}
 
 
 def lm_eval_folder(record: Record) -> str:
-    """The folder of an evaluation's files below an output folder: lm-eval has one a model."""
+    """The folder of an evaluation's files below an output folder: lm-eval has one per model."""
     return f"{record.subject}/{record.eval_id}".replace("@", "-")
 
 
@@ -67,7 +67,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
 
 
 def lm_eval_samples(evaluation: Evaluation) -> Iterator[str]:
-    """The lines of `samples_<task>_<date>.jsonl`, one a doc, without line ends."""
+    """The lines of `samples_<task>_<date>.jsonl`, one per doc, without line ends."""
     name = _filter(evaluation.record)
     for sample in evaluation.samples():
         yield json.dumps(_line(sample, name), ensure_ascii=False, allow_nan=False)

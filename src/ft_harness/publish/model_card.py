@@ -1,5 +1,5 @@
-"""The model card of one adapter: what it changed, how sure that is, what made it, how it is
-loaded."""
+"""The model card of one adapter: what it changed, how sure that is, what made it, and how to load
+it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def model_card(
 
     Args:
         study: has the adapter's comparisons, if it was scored, among its own.
-        limits: what was not measured, a sentence each.
+        limits: what was not measured, one sentence each.
         base: hub id of the base model; None: as the card names it, a folder by its last part.
 
     Raises:
@@ -115,7 +115,7 @@ def _metadata(card: Card, compared: Sequence[Comparison], base: str) -> dict[str
 
 
 def _result(card: Card, comparison: Comparison, row: Row) -> EvalResult:
-    """A tuned score, with what it is to be compared to in its arguments."""
+    """A tuned score; its arguments hold the base, interval, n and verdict to compare it with."""
     settings = comparison.tuned.settings
     source = card.recipe.get("data", {}).get("source")
     certainty = {
@@ -205,7 +205,7 @@ def _name_base(base: str) -> str:
 
 
 def _cautions(compared: Sequence[Comparison]) -> list[Section]:
-    """What must be said of each score that the opening leaves to the table; often nothing."""
+    """The cautions of scores that are only in the table; often none."""
     said = [
         f"{each.tuned.settings.task} ({each.tuned.settings.split}): {caution}"
         for each in compared
@@ -278,7 +278,7 @@ def _loading(card: Card, base: str) -> str:
     )
     prompts = f"Prompts must have the form that it was trained on: the task's, with {form}."
     score = "ft-harness eval THIS_FOLDER --adapter THIS_FOLDER"
-    return "\n\n".join([code, prompts, "Scored again, next to its base:", fenced(score, 200)])
+    return "\n\n".join([code, prompts, "To score it again, next to its base:", fenced(score, 200)])
 
 
 def _training(card: Card) -> str:
@@ -304,13 +304,13 @@ def _training(card: Card) -> str:
         ("Size", size(cost.adapter_bytes)),
         ("Hardware", cost.hardware),
     ]
-    before = [f"Trained on from: {inline(each.name)} ({each.identity})." for each in card.lineage]
+    before = [f"Continues: {inline(each.name)} ({each.identity})." for each in card.lineage]
     code = fenced(written, _LONGEST_CODE).replace("\n", "yaml\n", 1)
     return "\n\n".join([*before, table(["Training", ""], facts, "ll"), code])
 
 
 def _plain(value: Any) -> Any:
-    """A setting; of a path its last part."""
+    """A setting; for a path, its last part."""
     if isinstance(value, str) and ("/" in value or "\\" in value) and not is_hub_id(value):
         return Path(value.replace("\\", "/")).name
     return value

@@ -1,5 +1,5 @@
-"""The files of an adapter folder that are published, as others are to read them: no path of this
-machine, no data, no secret."""
+"""The files of an adapter folder as they are published: no path of this machine, no data, no
+secret."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def make_package(
     samples: Sequence[Evaluation] = (),
     results: Mapping[str, str] | None = None,
 ) -> Package:
-    """What is published of a finished adapter.
+    """The files of a finished adapter to publish.
 
     The base is named by its hub id in PEFT's configuration, the card and the recipe; other paths of
     this machine are cut to their last part, and the card's checksums are those of the files as they

@@ -1,5 +1,5 @@
-"""A README.md that a program and a person write together: front matter and sections, of which the
-program writes its own anew and leaves every other as it is.
+"""A README.md that a program and a person write together: the program rewrites its own front matter
+and sections, and leaves all others as they are.
 
 A section of the program's ends with a mark that holds the hash of its text. Where text and hash
 differ a person has edited the section, and it stays.
@@ -82,7 +82,7 @@ def _is_in(written: Written, fresh: Mapping[str, Section]) -> bool:
 
 
 def _renew(written: Written, fresh: Mapping[str, Section]) -> str:
-    """A section as it was, or as it is now where it is ours."""
+    """The section as it was or, if it is ours, in its new form."""
     if not written.is_ours:
         return written.section.render()
     section = fresh[written.section.title]
@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise InputError(
             f"{path}: {first_line(error)}",
             "Markdown, with YAML between two lines --- at its start",
-            "fix it, or rename the file to have it written anew",
+            "fix it, or rename the file to have it written again",
         ) from error
     return known or {}, content[found.end() :] if found else content
 

@@ -11,7 +11,7 @@ from ft_harness.records import SEQ_CLS
 
 _Rank = Annotated[int, Field(ge=1, le=1024)]
 _Index = Annotated[int, Field(ge=0)]
-_AllWeights = ("peft_type", "task_type")  # the fields that training all weights knows
+_AllWeights = ("peft_type", "task_type")  # the fields that apply when all weights are trained
 
 
 class AdapterSection(Section):
@@ -19,23 +19,24 @@ class AdapterSection(Section):
     are trained."""
 
     refused: ClassVar[dict[str, str]] = {
-        "alora_invocation_tokens": "it works from a phrase on that only some prompts hold, and "
-        "scores would mix both",
+        "alora_invocation_tokens": "it takes effect only after a phrase that some prompts lack, so "
+        "that scores would mix both",
         "arrow_config": "it chooses between adapters that are trained already",
         "auto_mapping": "PEFT writes it, for classes outside transformers",
         "base_model_name_or_path": "PEFT writes it; the recipe names the base in model.pretrained",
-        "corda_config": "its start needs a pass over data, and changes the base's weights",
-        "eva_config": "its start needs a pass over data",
+        "corda_config": "its initialisation needs a pass over data, and changes the base's weights",
+        "eva_config": "its initialisation needs a pass over data",
         "inference_mode": "an adapter is trained here",
         "kasa_config": "it cuts the base's weights, so that base and adapter can't be scored from "
         "one load",
-        "layer_replication": "it makes another model of the base, which has no score of its own",
+        "layer_replication": "it turns the base into another model, which has no score of its own",
         "loftq_config": "it quantises the base itself and changes its weights; use "
         "model.quantization",
-        "lora_ga_config": "its start needs gradients over data, and changes the base's weights",
+        "lora_ga_config": "its initialisation needs gradients over data, and changes the base's "
+        "weights",
         "megatron_config": "it needs Megatron's own layers",
         "megatron_core": "it needs Megatron's own layers",
-        "monteclora_config": "its sampling needs a further term in the loss",
+        "monteclora_config": "its sampling needs an additional term in the loss",
         "peft_version": "PEFT writes it",
         "qalora_group_size": "QA-LoRA is for GPTQ bases, which are not loaded here",
         "revision": "the recipe names the base's revision in model.revision",
@@ -66,19 +67,21 @@ class AdapterSection(Section):
         description="modules that get an adapter: all-linear, names, or a pattern",
     )
     exclude_modules: str | list[str] | None = Field(
-        default=None, description="modules that get none, by names or a pattern"
+        default=None, description="modules that get no adapter: names, or a pattern"
     )
     modules_to_save: list[str] | None = Field(
-        default=None, description="trained whole, in addition to a head's own modules"
+        default=None, description="modules trained in full, in addition to a head's own"
     )
     bias: Literal["none", "all", "lora_only"] = Field(
         default="none", description="biases that are trained too"
     )
     use_rslora: bool = Field(default=False, description="scale by lora_alpha / sqrt(r)")
-    use_dora: bool = Field(default=False, description="DoRA: a magnitude apart from the direction")
-    lora_bias: bool = Field(default=False, description="a bias with each B")
+    use_dora: bool = Field(
+        default=False, description="DoRA: magnitude and direction are trained separately"
+    )
+    lora_bias: bool = Field(default=False, description="a bias for each B")
     init_lora_weights: bool | Literal["gaussian", "orthogonal", "mica"] = Field(
-        default=True, description="how A and B start; true: B is 0"
+        default=True, description="how A and B are initialised; true: B is 0"
     )
     layers_to_transform: list[_Index] | _Index | None = Field(
         default=None, description="indices of the layers that get an adapter; null: all"
@@ -91,7 +94,7 @@ class AdapterSection(Section):
         default_factory=dict, description="module names -> lora_alpha"
     )
     target_parameters: list[str] | None = Field(
-        default=None, description="parameters that get an adapter by themselves, as experts do"
+        default=None, description="parameters that get their own adapter, such as experts' weights"
     )
     trainable_token_indices: list[_Index] | dict[str, list[_Index]] | None = Field(
         default=None, description="tokens whose embeddings are trained too"
@@ -100,7 +103,7 @@ class AdapterSection(Section):
         default=False, description="weights are stored as (in, out), as GPT-2's are"
     )
     ensure_weight_tying: bool = Field(
-        default=False, description="tied embeddings stay tied where one of them is trained"
+        default=False, description="tied embeddings stay tied even if one of them is trained"
     )
 
     @field_validator("*")

@@ -1,4 +1,4 @@
-"""Where two things that were written down differ, field by field."""
+"""How two recipes or plans differ, field by field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The fields of which two recipes or plans differ, a line each."""
+    """The fields in which two recipes or plans differ, one line each."""
     lines: list[str] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)

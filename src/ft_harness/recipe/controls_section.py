@@ -1,4 +1,4 @@
-"""The recipe's controls section: tasks that the training should not have harmed."""
+"""The recipe's controls section: tasks that training should not harm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ft_harness.recipe.section import Section
 
 
 class ControlsSection(Section):
-    """What is scored before and after next to the trained task; nothing of it makes the adapter."""
+    """What is scored before and after, next to the trained task; it does not affect the adapter."""
 
     tasks: tuple[str, ...] = Field(
         default=(),
-        description="tasks of ft-harness or lm-eval; one without data of its own is asked on the "
+        description="tasks of ft-harness or lm-eval; one without data of its own is scored on the "
         "recipe's; []: none",
     )
     num_fewshot: ShotCounts = Field(

@@ -38,7 +38,7 @@ class EvalSection(Section):
         dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
     ) = Field(
         default_factory=dict,
-        description="decoding, laid over the task's own; a list: each is scored",
+        description="decoding arguments that override the task's; a list: each is scored",
     )
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
@@ -51,19 +51,21 @@ class EvalSection(Section):
     benchmark: str | None = Field(
         default=None,
         pattern=r"^[\w.-]+/[\w.-]+#[\w.-]+$",
-        description="the hub's benchmark that this task is, DATASET#TASK: push states the score "
+        description="benchmark on the hub that this task is, DATASET#TASK: push reports the score "
         "under its name; null: none",
     )
     merge: bool = Field(default=False, description="score adapters merged into the base's weights")
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"
     )
-    batch_size: int = Field(default=32, ge=1, description="requests of a forward pass at most")
+    batch_size: int = Field(
+        default=32, ge=1, description="at most this many requests per forward pass"
+    )
     seed: int = Field(
         default=1234,
         ge=0,
         lt=2**32,
-        description="of samples, few-shot examples and sampled answers",
+        description="seed of samples, few-shot examples and sampled answers",
     )
     server: ServerSection | None = Field(
         default=None, description="what computes the scores; null: this machine"
@@ -72,7 +74,7 @@ class EvalSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _count_fixed_rows(cls, content: Any) -> Any:
-        """Fixed rows say how many they are."""
+        """Fixed rows determine the number of shots."""
         if (
             isinstance(content, dict)
             and content.get("fewshot_ids")

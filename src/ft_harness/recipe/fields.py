@@ -34,9 +34,9 @@ class RecipeField:
 
     Attributes:
         name: `section.field`.
-        type: what it takes, in words.
+        type: the values that it takes, in words.
         default: of a recipe that leaves it out, as `--set` takes it; None: it is required.
-        description: a line on what it is.
+        description: one line.
     """
 
     name: str

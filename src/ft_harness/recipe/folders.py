@@ -60,7 +60,7 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
     edited; into another folder goes a copy, which names those changes at its top.
 
     Returns:
-        What was changed in the folder's own file, a line a field.
+        What was changed in the folder's own file, one line per field.
 
     Raises:
         InputError: the folder holds another recipe.
@@ -75,7 +75,7 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
                 f"undo the change, use --name NEW for a new folder, or delete {folder} to make "
-                "this one anew",
+                "this one again",
             )
     elif (own := load_recipe(target)).sweep == recipe.sweep and own.written() != recipe.written():
         text = edit(target.read_text(encoding="utf-8"), recipe)

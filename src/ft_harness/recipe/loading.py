@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.errors import ConfigError, expected_values, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.fields import inner_sections, places_of
 from ft_harness.recipe.overrides import parse_override
@@ -77,11 +77,10 @@ def _problem(
         return ConfigError(
             f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init"
         )
-    expected = " or ".join(
-        dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors)
-    )
     return ConfigError(
-        f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value"
+        f"{place}: {name} is {repr(error['input'])[:80]}",
+        expected_values(errors),
+        "change the value",
     )
 
 
@@ -118,7 +117,7 @@ class Draft:
         """With `section.field` -> value laid over it; `places` say where each is written.
 
         Raises:
-            ConfigError: a field lies below a value that is no section.
+            ConfigError: a field lies below a value that is not a section.
         """
         content, known = deepcopy(dict(self.content)), dict(self.places)
         for name, value in values.items():
@@ -128,10 +127,12 @@ class Draft:
                 section = section.setdefault(part, {})
                 if not isinstance(section, dict):
                     raise ConfigError(
-                        f"{places[name]}: {part} is no section", "section.field=value", "correct it"
+                        f"{places[name]}: {part} is not a section",
+                        "section.field=value",
+                        "correct it",
                     )
             section[last] = value
-            # What is wrong within a field is said of the field.
+            # A fault within a field is reported for the field.
             known |= {path: places[name], path[:2]: places[name]}
             known.setdefault(path[:1], places[name])
         return Draft(content, known)
@@ -150,7 +151,7 @@ def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     """Read a recipe (the file, or the adapter folder that holds it) and lay `a.b=c` over it.
 
     Raises:
-        ConfigError: not readable, or no override.
+        ConfigError: the file can't be read, or an override is malformed.
     """
     file = recipe_file(path)
     content, lines = read_yaml(file, ConfigError)

@@ -16,16 +16,18 @@ class PreferenceSection(Section):
         default="sigmoid", description="DPO; IPO; DPO with log p per token"
     )
     beta: float = Field(
-        default=0.1, gt=0, description="how strongly the reference holds; IPO's tau"
+        default=0.1, gt=0, description="how strongly the model is held to the reference; IPO's tau"
     )
     label_smoothing: float = Field(
         default=0.0,
         ge=0,
         lt=0.5,
-        description="share of pairs taken to be the wrong way round; TRL's loss robust",
+        description="share of pairs assumed to be the wrong way round; TRL's loss robust",
     )
     sft_weight: float = Field(
-        default=0.0, ge=0, description="of the chosen answers' own loss per token, added"
+        default=0.0,
+        ge=0,
+        description="weight of the chosen answers' loss per token, which is added",
     )
 
     @field_validator("label_smoothing")

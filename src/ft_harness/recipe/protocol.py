@@ -14,7 +14,7 @@ class Protocol:
     Attributes:
         shots: few-shot examples before each item.
         examples: fixed rows of the train split: first:N, last:N, or indices; None: a seeded sample.
-        decoding: generation arguments, laid over the task's own.
+        decoding: generation arguments that override the task's own.
     """
 
     shots: int = 0

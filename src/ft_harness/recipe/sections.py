@@ -42,9 +42,9 @@ class TaskSection(Section):
         description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training "
         "split"
     )
-    include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
+    include_path: str | None = Field(default=None, description="another folder with task YAMLs")
     apply_chat_template: bool = Field(
-        default=False, description="prompts through the tokenizer's chat template"
+        default=False, description="render prompts with the tokenizer's chat template"
     )
     system_instruction: str | None = Field(
         default=None, min_length=1, description="the chat's system message"
@@ -61,7 +61,7 @@ class TaskSection(Section):
     @field_validator("system_instruction")
     @classmethod
     def _check_instruction(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Under plain prompts lm-eval would glue it to the question."""
+        """With plain prompts lm-eval would join it to the question."""
         if value is not None and not info.data.get("apply_chat_template"):
             raise ValueError(
                 "task.apply_chat_template: true as well; plain prompts have the YAML's description"
@@ -83,7 +83,7 @@ class TaskSection(Section):
 
 
 class Recipe(Section):
-    """Everything that one experiment is."""
+    """Everything that defines one experiment."""
 
     model: ModelSection = Field(default_factory=ModelSection)
     task: TaskSection
@@ -162,8 +162,7 @@ class Recipe(Section):
     @field_validator("controls")
     @classmethod
     def _check_controls(cls, value: ControlsSection, info: ValidationInfo) -> ControlsSection:
-        """A control task is another one than the trained, and a head answers in its own labels
-        alone."""
+        """A control task differs from the trained one, and a head knows only its own labels."""
         task, adapter = info.data.get("task"), info.data.get("adapter")
         if value.tasks and adapter and adapter.has_head:
             raise ValueError(
@@ -183,7 +182,7 @@ class Recipe(Section):
         return self.model_dump(mode="json", exclude_unset=True)
 
     def scoring_sections(self) -> dict[str, Any]:
-        """Of what was written down, all that says how a model is scored."""
+        """The written fields that determine how a model is scored."""
         return {name: section for name, section in self.written().items() if name != "train"}
 
     def task_metadata(self) -> dict[str, Any]:
@@ -192,8 +191,8 @@ class Recipe(Section):
         return {f"data_{name}": value for name, value in written.items()}
 
     def adapter_sections(self) -> dict[str, Any]:
-        """What makes the adapter, defaults filled in: neither how it is scored nor how its training
-        is cut up."""
+        """What determines the adapter, with defaults filled in: neither how it is scored nor how
+        its training is divided."""
         scoring = ("eval", "controls")
         sections = {name: each for name, each in self.resolved().items() if name not in scoring}
         return sections | {"train": self.train.identity()}

@@ -23,11 +23,11 @@ class ServerSection(Section):
     )
     adapters: dict[str, str] = Field(
         default_factory=dict,
-        description="an adapter's name there, by its folder's name; one that is not listed has the "
-        "same name, and is loaded where the server lacks it",
+        description="folder's name -> the adapter's name there; one that is not listed has the "
+        "same name, and is loaded if the server lacks it",
     )
     concurrency: int = Field(
-        default=8, ge=1, le=1024, description="requests in flight to each server at most"
+        default=8, ge=1, le=1024, description="at most this many requests in flight to each server"
     )
     timeout: float = Field(
         default=300,

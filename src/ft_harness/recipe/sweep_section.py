@@ -26,22 +26,22 @@ class SweepSection(Section):
     """What varies: the product of `vary`, of each group of `together`, and of `stretches`."""
 
     vary: Axis = Field(
-        default_factory=dict, description="section.field -> values; each with each other"
+        default_factory=dict, description="section.field -> values, in all combinations"
     )
     together: tuple[Axis, ...] = Field(
-        default=(), description="groups of fields whose lists, of one length, are paired"
+        default=(), description="groups of fields whose lists, of equal length, are paired"
     )
     stretches: Axis = Field(
         default_factory=dict,
-        description="fields of trainings of which each goes on from the one before",
+        description="fields of successive trainings, each of which continues the one before",
     )
     reference: dict[str, Any] = Field(
         default_factory=dict,
-        description="what the others are held against; a field left out: the recipe's own value, "
-        "else the first one",
+        description="what the others are compared with; a field left out: the recipe's own value, "
+        "else its first one",
     )
     choose: Choice | None = Field(default=None, description="null: every point is scored on test")
-    trains: bool = Field(default=True, description="false: base models alone are scored")
+    trains: bool = Field(default=True, description="false: only base models are scored")
 
     @field_validator("together", mode="before")
     @classmethod

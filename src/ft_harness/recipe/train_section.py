@@ -1,4 +1,5 @@
-"""The recipe's train section: transformers' TrainingArguments, and what else decides an adapter."""
+"""The recipe's train section: transformers' TrainingArguments, and what else determines an
+adapter."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ Scheduler = Literal[
     "reduce_lr_on_plateau", "greedy",
 ]  # fmt: skip
 
-# How the work is cut up and kept. These may differ between two stretches of one training; they
-# don't make the adapter.
+# How the work is divided and saved. These may differ between two stretches of one training; they
+# don't affect the adapter.
 _EXECUTION = frozenset(
     {
         *("per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"),
@@ -26,7 +27,7 @@ _EXECUTION = frozenset(
         "continue_from",  # a path; the weights behind it do make the adapter
     }
 )
-# When validation is looked at, which changes nothing unless it steers.
+# When validation is evaluated, which changes nothing unless it steers the training.
 _LOOKING = frozenset(
     {
         "eval_strategy",
@@ -44,20 +45,23 @@ class TrainSection(Section):
     """transformers' TrainingArguments, by their own field names, and a few fields of ours."""
 
     objective: Literal["answer", "preference"] = Field(
-        default="answer", description="the right answers; or pairs, the right before the wrong one"
+        default="answer",
+        description="what is learnt: right answers, or preferring the right answer of a pair",
     )
     preference: PreferenceSection | None = Field(
-        default=None, validate_default=True, description="for objective preference alone"
+        default=None, validate_default=True, description="only for objective preference"
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="at its highest")
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate")
     num_train_epochs: float = Field(default=2, gt=0, description="passes over the training rows")
-    max_steps: int | None = Field(default=None, ge=1, description="stops here whatever the epochs")
-    per_device_train_batch_size: int = Field(default=16, ge=1, description="rows of a forward pass")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="stop after this many steps, whatever the epochs"
+    )
+    per_device_train_batch_size: int = Field(default=16, ge=1, description="rows per forward pass")
     gradient_accumulation_steps: int = Field(
-        default=1, ge=1, description="forward passes of an optimizer step"
+        default=1, ge=1, description="forward passes per optimizer step"
     )
     lr_scheduler_type: Scheduler = Field(
-        default="linear", description="how the learning rate runs after the warm-up"
+        default="linear", description="course of the learning rate after the warm-up"
     )
     lr_scheduler_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the schedule"
@@ -65,16 +69,20 @@ class TrainSection(Section):
     warmup_steps: float = Field(
         default=0.05, ge=0, description="steps, or below 1 a share of all steps"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW and its kin")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="weight decay of AdamW and similar optimizers"
+    )
     optim: str = Field(
-        default="adamw_torch", description="an optimizer of transformers, as paged_adamw_8bit"
+        default="adamw_torch", description="an optimizer of transformers, such as paged_adamw_8bit"
     )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean gradient")
     adam_beta2: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
     )
     adam_epsilon: float = Field(default=1e-8, gt=0, description="keeps a step finite")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="longer gradients are cut to it")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="gradients with a larger norm are clipped to it"
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="less memory for activations, recomputed in the backward pass"
     )
@@ -83,10 +91,10 @@ class TrainSection(Section):
     )
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
     continue_from: str | None = Field(
-        default=None, description="folder of an adapter to go on from; null: a new one"
+        default=None, description="folder of an adapter to continue; null: start a new one"
     )
     eval_strategy: Literal["no", "epoch", "steps"] = Field(
-        default="epoch", description="when validation is looked at"
+        default="epoch", description="when to evaluate on validation"
     )
     eval_steps: int | None = Field(
         default=None,
@@ -97,21 +105,23 @@ class TrainSection(Section):
     eval_scores: int = Field(
         default=0,
         ge=0,
-        description="validation docs scored with the task's metrics at each evaluation; 0: loss "
-        "alone",
+        description="validation docs scored with the task's metrics at each evaluation; 0: only "
+        "the loss",
     )
     load_best_model_at_end: bool = Field(
         default=False, description="keep the best evaluation's weights, not the last"
     )
     metric_for_best_model: str = Field(default="loss", description="loss, or a metric of the task")
     early_stopping_patience: int | None = Field(
-        default=None, ge=1, description="evaluations without a better one"
+        default=None, ge=1, description="stop after this many evaluations without a better one"
     )
-    early_stopping_threshold: float = Field(default=0.0, ge=0, description="what counts as better")
+    early_stopping_threshold: float = Field(
+        default=0.0, ge=0, description="smallest change that counts as better"
+    )
     save_steps: float = Field(
         default=0.1,
         gt=0,
-        description="between checkpoints: steps, or below 1 a share of all, at least 10 s apart",
+        description="steps between checkpoints; below 1: a share of all steps, at least 10 s apart",
     )
     save_total_limit: int = Field(default=2, ge=1, description="checkpoints that are kept")
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
@@ -121,7 +131,7 @@ class TrainSection(Section):
         default=0,
         ge=0,
         lt=2**32,
-        description="of the adapter's start, the order of rows and dropout",
+        description="seed of the adapter's initial weights, the order of rows and dropout",
     )
 
     @field_validator("preference")
@@ -194,7 +204,7 @@ class TrainSection(Section):
 
     @property
     def steered(self) -> bool:
-        """Whether validation decides something of the adapter; else it is only looked at."""
+        """Whether validation affects the adapter; if not, it is only measured."""
         stopped = self.early_stopping_patience is not None
         return (
             self.load_best_model_at_end or stopped or self.lr_scheduler_type in STEERED_SCHEDULERS
@@ -207,16 +217,17 @@ class TrainSection(Section):
 
     @property
     def execution_fields(self) -> frozenset[str]:
-        """What may change on the way, since it doesn't make the adapter."""
+        """The fields that may change during a training, since they don't affect the adapter."""
         return _EXECUTION if self.steered else _EXECUTION | _LOOKING
 
     def identity(self) -> dict[str, Any]:
-        """What makes the adapter: all fields but those of execution, and the rows of a step."""
+        """What determines the adapter: all fields except those of execution, and the rows per
+        step."""
         kept = self.model_dump(mode="json", exclude=set(self.execution_fields))
         return kept | {"effective_batch_size": self.effective_batch_size}
 
     def execution(self) -> dict[str, Any]:
-        """The fields that may change on the way."""
+        """The fields that may change during a training."""
         return self.model_dump(mode="json", include=set(self.execution_fields))
 
     def planned_steps(self, rows: int) -> int:

@@ -2,7 +2,7 @@
 lm-eval's command.
 
 One evaluation is subject x task x split x shots x decoding x limit. Its folder
-`results/<subject>/<eval_id>/` holds `record.json` (the schema) and `samples.jsonl.gz` (one line a
+`results/<subject>/<eval_id>/` holds `record.json` (the schema) and `samples.jsonl.gz` (one line per
 doc). A missing value is `null`; NaN is never written.
 """
 

@@ -85,7 +85,7 @@ def read_history(folder: Path) -> list[HistoryEntry]:
 
 
 def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
-    """The histories of the adapters that this one goes on from, in the order of its card's lineage;
+    """The histories of the adapters that this one continues, in the order of its card's lineage;
     one that another trainer made is empty.
 
     Raises:

@@ -26,7 +26,7 @@ from ft_harness.storage.strict_files import parse_json, read_bytes, read_json
 
 @dataclass(frozen=True, eq=False)
 class AdapterFolder:
-    """A folder with an adapter, or with a model of which all weights were trained.
+    """A folder with an adapter, or with a fully trained model.
 
     Its files are read when they are first asked for, so that faults appear in the order in which
     they are looked for. Make another object where files may have changed.
@@ -75,7 +75,7 @@ class AdapterFolder:
 
     @cached_property
     def held(self) -> dict[str, TensorInfo]:
-        """What the header of the trained weights declares.
+        """The tensors that the header of the trained weights declares.
 
         Raises:
             InputError: damaged.

@@ -10,7 +10,7 @@ from ft_harness.records.schema import SCHEMA_VERSION, SEQ_CLS, Frozen, ModelInfo
 
 
 class EpochSummary(Frozen):
-    """One epoch of a training, the last of which may be a part."""
+    """One epoch of a training; the last may be partial."""
 
     epoch: float = Field(description="epochs that were done at its end")
     loss: float = Field(description="mean training loss of its steps")
@@ -63,11 +63,11 @@ class TrainingCost(Frozen):
     tokens_per_second: float
     matmul_share: float | None = Field(
         default=None,
-        description="useful operations a second / those of a matrix product; null: not measured",
+        description="useful operations per second / those of a matrix product; null: not measured",
     )
     processes: int = Field(default=1, description="that shared the training, in its last stretch")
     resumed_from_step: int | None = Field(
-        default=None, description="the last stretch began behind this step"
+        default=None, description="the last stretch began after this step"
     )
     peak_rss_bytes: int = Field(
         description="of the process that took most, in the last stretch; off Linux since its start"
@@ -101,8 +101,8 @@ class Probe(Frozen):
 
 
 class KnownAnswer(Frozen):
-    """What base and adapter say of a real answer, by which a server with both can be checked where
-    the weights are not at hand."""
+    """What base and adapter give for a real answer, so that a server can be checked without the
+    weights."""
 
     stem: list[int] = Field(description="tokens of the prompt")
     answer: list[int] = Field(description="tokens of the answer")
@@ -144,7 +144,7 @@ class Card(Frozen):
         default=None, description="its train.metric_for_best_model on validation"
     )
     lineage: list[Ancestor] = Field(
-        default=[], description="adapters that this one goes on from, oldest first"
+        default=[], description="adapters that this one continues, oldest first"
     )
     probe: Probe | None = Field(
         default=None, description="null: the training was too short for one"

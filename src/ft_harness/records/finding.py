@@ -21,7 +21,7 @@ class Found:
 
     Attributes:
         evaluations: sorted by folder, ours before lm-eval's; copies of one evaluation count once.
-        unread: a line for each file that should hold an evaluation and can't be read, with the
+        unread: one line for each file that should hold an evaluation but can't be read, with the
             reason.
         notes: a line for each file that was left out because a newer one takes its place.
     """
@@ -98,7 +98,7 @@ def load_records(paths: list[Path]) -> list[Evaluation]:
 def _nothing(path: Path, faults: Sequence[str]) -> InputError:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     what = (
-        f"{faults[0]}{more}; nothing else is there to read"
+        f"{faults[0]}{more}; there is nothing else to read"
         if faults
         else f"{path}: no evaluation found"
     )

@@ -1,5 +1,4 @@
-"""What a model writes of its own to a few prompts of an evaluation that only compares given
-answers."""
+"""A model's own answers to a few prompts of an evaluation that only compares given answers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that decide a score."""
+    """Installed versions of the packages that affect a score."""
     return dict(_read_versions())
 
 

@@ -36,7 +36,7 @@ _Kept = TypeVar("_Kept", bound=Frozen)
 
 
 def write_kept(path: Path, kept: Frozen) -> None:
-    """Write a typed file that `read_kept` reads, with a seal by which damage is seen."""
+    """Write a typed file that `read_kept` reads, with a seal that reveals damage."""
     write_text(path, sealed_text(kept.model_dump(mode="json")))
 
 
@@ -56,7 +56,7 @@ def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | 
     """A typed file that ft-harness keeps in a folder; None where it is not there.
 
     Args:
-        what: that it is, for the error.
+        what: what kind of file it is, for the error.
         action: what to do about a damaged one.
 
     Raises:

@@ -29,8 +29,8 @@ class Frozen(BaseModel):
 
 
 class Numerous(Frozen):
-    """A part of which a big study holds a hundred thousand: which of its fields were given, of
-    which nobody asks, would take a third of the memory."""
+    """A part that occurs a hundred thousand times in a big study: remembering which fields were
+    given, which nobody asks for, would take a third of the memory."""
 
     def model_post_init(self, context: Any) -> None:
         self.model_fields_set.clear()
@@ -56,7 +56,7 @@ class ModelInfo(Frozen):
 
 
 class LiveProof(Frozen):
-    """Evidence that the adapter changes what the base model says, on real prompts of the task."""
+    """Evidence that the adapter changes the base model's output on real prompts of the task."""
 
     prompts: int
     max_logit_change: float | None = Field(
@@ -87,7 +87,8 @@ class AdapterInfo(Frozen):
     )
     unchecked: list[str] = Field(
         default_factory=list,
-        description="what could not be checked, a sentence each; one about the base begins so",
+        description="what could not be checked, one sentence each; one about the base begins with "
+        "'the base'",
     )
 
     @property
@@ -98,8 +99,8 @@ class AdapterInfo(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that makes a score, besides model and adapter. Two scores compare only if these
-    are equal."""
+    """Everything that determines a score besides model and adapter. Scores are comparable only if
+    these are equal."""
 
     task: str
     task_version: str
@@ -184,7 +185,7 @@ class Cost(Frozen):
 
 
 class BackEndInfo(Frozen):
-    """How the back-end answered; counts are requests, of which a doc may have several."""
+    """How the back-end answered; counts are of requests; a doc may have several."""
 
     name: str
     budget_bytes: int | None = Field(
@@ -241,7 +242,7 @@ class ForeignOutput(Frozen):
         description="fields of settings and model that are not known; their values mean nothing"
     )
     unchecked: list[str] = Field(
-        description="what our own evaluations check and this one does not, a sentence each"
+        description="what our own evaluations check and this one does not, one sentence each"
     )
     several_right: int = Field(
         default=0, description="items with more than one right choice: no majority class then"
@@ -303,7 +304,7 @@ class Sample(Frozen):
     prediction: str | None
     invalid: bool
     truncated: bool
-    scores: dict[str, float | list[float] | None] = Field(
+    scores: dict[str, list[float] | float | None] = Field(
         description="all null where failed is not null"
     )
     targets: list[str] | None = Field(

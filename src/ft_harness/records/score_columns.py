@@ -6,7 +6,7 @@ the doc field that the record's settings name, else null) and the statistics: fl
 for an item without a score. Metrics that rest on the same statistics share a column, named after
 the first of them; the file's metadata says which (`metrics`), of which samples file it is
 (`samples_sha256`), and at which bytes of that file the gzip members of 1,000 samples each begin
-(`members`). Nothing is in it that the samples don't hold.
+(`members`). It holds nothing that the samples don't.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ScoreColumns:
 
     Args:
         folder: of the evaluation.
-        cluster: doc field of which equal values make a cluster; None: no clusters.
+        cluster: doc field whose equal values make a cluster; None: no clusters.
     """
 
     def __init__(self, folder: Path, cluster: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Reading `scores.parquet` (see `score_columns`), and what it lets one read of the samples."""
+"""Read `scores.parquet` (see `score_columns`), and through it single samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SMALL_BYTES = 1 << 15  # scores or samples, packed, of some hundred items
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """The outcomes of one evaluation, an item a row in the order of its samples.
+    """The outcomes of one evaluation, one item per row in the order of its samples.
 
     Attributes:
         texts: pyarrow's table of the columns that are no statistics.
@@ -53,7 +53,7 @@ class Outcomes:
 
 
 def read_outcomes(evaluation: Evaluation) -> Outcomes:
-    """From scores.parquet where it is of these very samples, else from the samples.
+    """The outcomes, from scores.parquet if it belongs to these very samples, else from the samples.
 
     Raises:
         InputError: the samples are not as they were written or can't be read, statistics of a
@@ -98,7 +98,7 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """Refuse samples of which some are missing.
+    """Refuse incomplete samples.
 
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.
@@ -191,8 +191,8 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
 
 
 def state_of_small(evaluation: Evaluation) -> tuple[int, int, int] | None:
-    """By which the samples of a small evaluation are known to be the same, so that what was made of
-    them can be kept; None: they are many, or missing."""
+    """A key under which results from a small evaluation's samples can be cached; None: there are
+    too many samples, or they are missing."""
     path = evaluation.folder / SAMPLES_FILE
     state = _state_of(path) if path.exists() else None
     return state if state is not None and state[0] <= _SMALL_BYTES else None

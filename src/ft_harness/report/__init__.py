@@ -1,7 +1,7 @@
 """A study as text: Markdown, HTML, LaTeX, CSV and JSON. Pure functions: equal input, equal bytes,
 no time, no paths.
 
-Sections make typed blocks from rows, records and cards (`document`), one renderer a format makes
+Sections make typed blocks from rows, records and cards (`document`), one renderer per format makes
 text of them. Every number is rounded once, before any format; none is computed but sums of seconds
 and shares of parameters. All text that isn't ours is escaped by the renderer.
 """

@@ -12,8 +12,8 @@ Ranges = list[tuple[int, int]]
 def find_difference(base: str, tuned: str) -> tuple[Ranges, Ranges]:
     """The parts of each text, as (start, end), that the other one lacks or has differently.
 
-    Neighbouring words are one part. Nothing is marked where nothing is shared: of `yes` and `no`
-    a mark would say no more than the words do. Differences in blanks alone are none.
+    Neighbouring words are one part. Nothing is marked if nothing is shared: with `yes` and `no` a
+    mark would add nothing. Differences only in spaces don't count.
     """
     before, after = _place_tokens(base), _place_tokens(tuned)
     matcher = SequenceMatcher(

@@ -1,5 +1,5 @@
-"""The report's section on cases: what became of each item, where, and a few items of each kind to
-read."""
+"""The report's section on cases: what became of the items, in which slices, and a few items of each
+kind to read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.comparison.features import name_of
 from ft_harness.report.answer_difference import find_difference
-from ft_harness.report.cells import UNDEFINED, count
+from ft_harness.report.cells import UNDEFINED, count, shown_answer
 from ft_harness.report.document import (
     Block,
     Bullets,
@@ -34,7 +34,7 @@ from ft_harness.report.document import (
 from ft_harness.report.slice_section import LEGEND, slice_blocks
 from ft_harness.report.view import main_comparisons
 
-# shown where something is written of them
+# shown only with a remark
 _UNCHANGED: tuple[Transition, ...] = ("still right", "same")
 _SAID = (
     "Slices are groups of items that share a trait; those with too few items are not counted. "
@@ -45,7 +45,7 @@ _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
 def case_summary(study: Study) -> list[Block]:
-    """What became of the items, a line a main comparison."""
+    """What became of the items, one line per main comparison."""
     compared = [each for each in main_comparisons(study) if each.cases.counts]
     found = {name for each in compared for name in each.cases.counts or {}}
     shown = [name for name in get_args(Transition) if name in found]
@@ -68,7 +68,7 @@ def case_summary(study: Study) -> list[Block]:
 
 
 def case_section(study: Study) -> list[Block]:
-    """Slices, and items to read, of as many main comparisons as are read."""
+    """Slices, and items to read, of the first main comparisons."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
     first = next((each for each in compared if each.cases.slices), None)  # above the legend
@@ -103,12 +103,12 @@ def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]
 
 
 def _replies(summary: CaseSummary) -> list[Block]:
-    """What the models write themselves, where only given answers were compared."""
+    """The models' own answers, where only given answers were compared."""
     if not summary.replies:
         return []
     blocks: list[Block] = [
         Heading(4, f"What the models write ({len(summary.replies)} prompts)"),
-        Paragraph("Greedy answers of their own; no score rests on them."),
+        Paragraph("Their own greedy answers; no score rests on them."),
     ]
     for reply in summary.replies:
         lines: list[list[Cell]] = [
@@ -177,11 +177,6 @@ def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
         return texts
     before, after = find_difference(*texts)
     return (Marked(texts[0], tuple(before), "base"), Marked(texts[1], tuple(after), "tuned"))
-
-
-def shown_answer(answer: str | None) -> str:
-    """An answer as a reader sees it, also where there is none."""
-    return "(no readable answer)" if answer is None else answer or "(empty)"
 
 
 def _remarks(case: Case) -> list[str]:

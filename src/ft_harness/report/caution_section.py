@@ -1,4 +1,4 @@
-"""What must be said next to answers that have no sentence of their own at the top."""
+"""The cautions of comparisons that have no sentence of their own at the top."""
 
 from __future__ import annotations
 

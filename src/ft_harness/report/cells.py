@@ -92,3 +92,8 @@ def measured_cells(row: Row) -> dict[str, Cell]:
         "Verdict": row.verdict or (not row.is_stated and row.no_interval) or UNDEFINED,
         "Decided by": row.decided_by or UNDEFINED,
     }
+
+
+def shown_answer(answer: str | None) -> str:
+    """An answer as a reader sees it, even if there is none."""
+    return "(no readable answer)" if answer is None else answer or "(empty)"

@@ -1,5 +1,5 @@
-"""The report's section on commands: what, pasted into a new folder with the same data, makes the
-report again."""
+"""The report's section on commands: lines that reproduce the report in a new folder with the same
+data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SAID = (
     "Run in a new folder, with the data where the recipes name it, these lines make this "
     "report again; what is finished is reused:"
 )
-_ELSEWHERE = "What was scored elsewhere or by unknown recipes, as far as its records tell:"
+_ELSEWHERE = "Scored elsewhere or by unknown recipes, as far as the records tell:"
 
 
 def command_section(study: Study) -> list[Block]:
-    """Recipes and commands of a whole study; then those of what no recipe is known of."""
+    """Recipes and commands of a whole study; then commands for what has no known recipe."""
     script = _Script()
     kind = [*study.command.split(), "", ""][1]
     if study.sweep is not None:
@@ -133,8 +133,8 @@ def _nearest(found: Sequence[tuple[str, list[str] | None]]) -> tuple[str, list[s
 
 
 def _write_scoring(old: Recipe, new: Recipe) -> list[str] | None:
-    """What must be replaced of a recipe to score as another one does; None: `--set` can't say
-    it."""
+    """The `--set` values with which one recipe scores like another; None: `--set` can't express
+    them."""
     if old.adapter.has_head != new.adapter.has_head:
         return None
     of_training = {key: value for key, value in old.written().items() if key not in _SCORING}
@@ -144,7 +144,7 @@ def _write_scoring(old: Recipe, new: Recipe) -> list[str] | None:
 
 
 def _list_scored(study: Study) -> Iterator[tuple[Recipe, str, str | None]]:
-    """(recipe, subject, adapter folder) of each evaluation of which the recipe is known."""
+    """(recipe, subject, adapter folder) of each evaluation whose recipe is known."""
     names = {run.card.name for run in study.adapters if run.written is not None}
     for record in _records(study):
         recipe = _parse(record.recipe)
@@ -178,7 +178,7 @@ def _is_covered(study: Study, base: Record) -> bool:
 
 
 def _rescore(study: Study) -> list[str]:
-    """What was scored again from saved responses, a line a task."""
+    """What was scored again from saved responses, one line per task."""
     found: dict[str, dict[str, None]] = {}
     for record in _records(study):
         if record.rescored_from:
@@ -191,8 +191,8 @@ def _rescore(study: Study) -> list[str]:
 
 
 def _list_elsewhere(study: Study) -> list[str]:
-    """The commands of what no recipe is known of: `ft-harness eval` where the adapter's folder has
-    one, else lm-eval's own arguments, each line once."""
+    """The commands for evaluations without a known recipe: `ft-harness eval` if the adapter's
+    folder has one, else lm-eval's own arguments; each line once."""
     lines: list[str] = []
     for comparison in study.comparisons:
         record, adapter = comparison.tuned, comparison.tuned.adapter

@@ -1,8 +1,8 @@
-"""The order of a report: the answer first, then the evidence, then what made it; and which of it a
+"""The order of a report (the answer, then the evidence, then what made it), and which parts a
 write-up prints.
 
-This is the one place that decides what stands in the Markdown and LaTeX files. The page and the
-files of tables hold everything.
+This is the one place that decides what the Markdown and LaTeX files contain. The page and the files
+of tables hold everything.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import caution_section
 from ft_harness.report.command_section import command_section
@@ -83,9 +83,9 @@ def build_document(
 
 
 def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_Section]:
-    """What a write-up prints grows by some lines with each comparison; of many, what has several
-    lines for each of them is only looked up."""
-    # Of a sweep many sections hold only what is read one by one; scores and costs are of all.
+    """All sections; with many comparisons, parts with several lines for each of them are left to
+    the page."""
+    # For a sweep, sections to be read comparison by comparison show a part; scores and costs all.
     focus = study.focus()
     is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
     return [

@@ -1,4 +1,4 @@
-"""What the adapters cost, and what more data or time brought."""
+"""The cost of the adapters, and what more data or time brought."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
 
 
 def cost_section(study: Study) -> list[Block]:
-    """One column an adapter, as there are few of them and many quantities; else one line an
-    adapter."""
+    """A table with one column per adapter; with many adapters, one line per adapter."""
     columns = [_cost_column(study, run) for run in study.adapters]
     if not columns:
         return []
@@ -27,7 +26,7 @@ def cost_section(study: Study) -> list[Block]:
         lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
         header = ["Adapter", *columns[0]]
     table = Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1))
-    if study.sweep is not None:  # whose own figure has a point a setting
+    if study.sweep is not None:  # whose own figure has one point per setting
         return [table]
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
     return [table, Figure("cost", caption)]

@@ -1,5 +1,4 @@
-"""The report's section on data: splits, what occurs in several of them, and the numbers without
-it."""
+"""The report's section on data: splits, their overlap, and the numbers without it."""
 
 from __future__ import annotations
 
@@ -78,7 +77,7 @@ def _split_cells(data: SplitData) -> list[Cell]:
 
 
 def _bars(counts: list[int]) -> str:
-    """A bar a bin, the lowest for none."""
+    """One bar per bin, the lowest for an empty one."""
     steps = len(_BARS) - 2
     return "".join(_BARS[1 + count * steps // max(counts) if count else 0] for count in counts)
 

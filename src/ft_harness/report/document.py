@@ -23,8 +23,8 @@ FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 class Number:
     """A number as a reader sees it, and the unrounded one behind it (None: undefined).
 
-    `share` is the part of a whole that it is, 0 to 1, for formats that draw it: a shade in a
-    matrix, else a bar.
+    `share` is its part of a whole, 0 to 1, for formats that draw it: a shade in a matrix, else a
+    bar.
     """
 
     text: str
@@ -43,9 +43,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Marked:
-    """Text of which some parts, given as (start, end), are to be seen; a format may mark them.
+    """Text with parts, given as (start, end), that a format may mark.
 
-    `side` is the one of two compared texts that it is.
+    `side`: which of the two compared texts this is.
     """
 
     text: str
@@ -104,7 +104,7 @@ class Table:
     Attributes:
         name: stem of the table's own file; None: it appears in the page only.
         title: what it shows, for readers who meet it without its surroundings.
-        kinds: a letter a column: t text, n numbers, i intervals.
+        kinds: one letter per column, t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.
         is_matrix: the numbers with a share are shaded by it.
     """

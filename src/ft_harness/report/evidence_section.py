@@ -39,8 +39,8 @@ def records_of(study: Study) -> list[Record]:
 
 
 def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """What made the scores, each line once: those of the headlines; and all others, of single
-    labels only the macro average's, from which they differ in the name alone."""
+    """Signatures of the headline scores, then all others, each once; those of single labels are
+    left out, as they differ from the macro average's in the name alone."""
     per_label = {metric for each in study.comparisons for metric in per_label_metrics(each)}
     leading = [
         score
@@ -60,8 +60,8 @@ def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """What was scored, by hash, and what could not be checked of it; and each evaluation, software
-    and hardware."""
+    """Models and adapters by hash, with what could not be checked; then evaluations, software and
+    hardware."""
     records = records_of(study)
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records
@@ -81,7 +81,7 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Where the recipes differ, a line an adapter; and the settings that all of them share."""
+    """Where the recipes differ, one line per adapter; and the settings that all of them share."""
     names = [run.card.name for run in study.adapters]
     recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)
@@ -112,7 +112,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _identities(records: list[Record]) -> list[list[Cell]]:
-    """What each base model and adapter is, by hash; and what of an adapter could not be checked."""
+    """Base models and adapters by hash, and what could not be checked."""
     lines: dict[tuple[str, str, Cell], None] = {}
     for record in records:
         found: list[tuple[str, Cell]]
@@ -170,8 +170,7 @@ def _evaluation_cells(record: Record) -> list[Cell]:
 
 
 def _describe_back_end(record: Record) -> str:
-    """What scored, and what a reader must know of how: the plain way taken, requests reused or
-    failed."""
+    """The back end, and how it scored: the fallback taken, requests reused or failed."""
     found = record.back_end
     if found is None:
         return record.settings.back_end

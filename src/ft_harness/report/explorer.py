@@ -1,5 +1,5 @@
-"""The items of a study as data for the page's case explorer: every text once, packed, so that
-nothing in it is markup."""
+"""The items of a study as data for the page's case explorer: every text once, compressed and
+encoded, so that nothing in it is markup."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ft_harness.comparison.cases import (
 from ft_harness.comparison.cases.listing import cut_middle
 from ft_harness.comparison.features import name_of, name_side
 from ft_harness.report.answer_difference import Ranges, find_difference
-from ft_harness.report.case_section import shown_answer
+from ft_harness.report.cells import shown_answer
 from ft_harness.storage import redact_values
 from ft_harness.storage.escaping import visible
 

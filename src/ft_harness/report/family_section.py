@@ -1,5 +1,4 @@
-"""What is decided next to the trained tasks, what only describes, and among how many comparisons a
-reader chooses."""
+"""Control tasks, other forms of the data, and the families of deciding comparisons."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from ft_harness.report.view import View, leading
 
 
 def forgetting_section(study: Study) -> list[Block]:
-    """The deciding metric on tasks that the training should not have harmed."""
+    """The deciding metric on tasks that training should not harm."""
     said = (
-        "Tasks that the adapter was not trained on: worse here is what the training cost "
+        "Tasks that the adapter was not trained on: a loss here is what the training cost "
         f"elsewhere. {state_controls(study)}"
     )
     return _by_role(study, "control task", said, ("forgetting", "Control tasks"))
@@ -24,7 +23,7 @@ def same_data_section(study: Study) -> list[Block]:
     """The deciding metric on other forms of the trained task, which decide nothing."""
     said = (
         "Other forms of the data that the adapter was trained on (its perplexity, for one): they "
-        "describe, and decide nothing."
+        "are descriptive and decide nothing."
     )
     return _by_role(study, "same data", said, ("same_data", "Other forms of the data"))
 
@@ -36,7 +35,7 @@ def _by_role(study: Study, role: Role, said: str, names: tuple[str, str]) -> lis
 
 
 def family_section(study: Study) -> list[Block]:
-    """Among which comparisons a reader chooses, and what p was adjusted for."""
+    """The comparisons of each family, and what p was adjusted for."""
     lines: list[list[Cell]] = [
         [family.name, member] for family in study.families for member in family.members
     ]

@@ -68,8 +68,8 @@ def html_page(
 ) -> str:
     """The page: the verdicts, the sentences, the figure of all scores, then the other blocks.
 
-    `figures` gives svg images by key. A missing one is left out, and so are explorer and
-    verdicts."""
+    `figures` gives svg images by key. Missing images are left out, and so are a missing explorer
+    and verdicts."""
     # What the policy allows is known by its hash, so both are put in letter by letter.
     style, script = _read("page.css"), "".join(_read(name) for name in _SCRIPTS)
     blocks = _with_explorer(_gather_cards(_answer_first(document.blocks)), explorer)
@@ -160,6 +160,8 @@ def _template() -> Template:
         "slug": slug,
     }
     environment.filters |= {"value_of": value_of, "is_sortable": is_sortable}
+    environment.globals["zip"] = zip
+    environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
     return environment.from_string(_read("page.html"))
 
@@ -170,8 +172,8 @@ def slug(heading: str) -> str:
 
 
 def value_of(cell: Cell) -> float | None:
-    """What a column is sorted by: the unrounded number, the lower end of an interval; None: no
-    number."""
+    """The value to sort a column by: the unrounded number, or the lower end of an interval; None:
+    neither."""
     if isinstance(cell, Span):
         return cell.low
     return cell.value if isinstance(cell, Number) else None

@@ -1,4 +1,4 @@
-"""The report's section on labels: precision, recall and F1 of each, and what was taken for what."""
+"""The report's section on labels: precision, recall and F1 of each, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def label_section(study: Study) -> list[Block]:
 
 
 def confusion_blocks(study: Study) -> list[Block]:
-    """What was taken for what, of as many main comparisons as are looked at."""
+    """Confusion matrices of the first main comparisons."""
     compared = _named(study)
     matrices = [
         block

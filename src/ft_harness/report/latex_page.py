@@ -1,6 +1,6 @@
 r"""A document as LaTeX (booktabs): a whole report, and each table alone for `\input`.
 
-Nothing in a text can be a command: every special character is spelt. Characters that pdfLaTeX's
+Nothing in a text can be a command: every special character is escaped. Characters that pdfLaTeX's
 fonts don't have pass through `\ftharnesschar`, which XeLaTeX and LuaLaTeX set as they are and
 pdfLaTeX by their number.
 """
@@ -75,8 +75,8 @@ _NARROW = 24  # longest text of a column that is never broken
 
 
 def latex_page(document: Document, figures: Mapping[str, str]) -> str:
-    """What of the report a write-up prints, as a file of its own; `figures` gives files that LaTeX
-    can include, by key, or not at all."""
+    """The part of the report that a write-up prints, as a complete file; `figures` gives files that
+    LaTeX can include, by key, or not at all."""
     parts = [
         _PREAMBLE + _CHARACTER + r"\begin{document}",
         rf"\section*{{\LARGE {escape(document.title)}}}",

@@ -11,8 +11,8 @@ from ft_harness.report.training_section import steering
 from ft_harness.report.view import main_comparisons
 
 _WITHOUT_SPLIT = {
-    "train": "the train split was not scored: whether the adapter memorised its examples is not "
-    "known.",
+    "train": "the train split was not scored: it is not known whether the adapter memorised its "
+    "examples.",
     "validation": "the validation split was not scored: a choice made on the test split would not "
     "show.",
     "test": "the test split was not scored: items that steered the training overstate what new "
@@ -56,7 +56,7 @@ def _by_adapter(study: Study) -> Iterator[str]:
     scored = [each.tuned for each in study.comparisons]
     doubts = {each.subject: each.adapter.doubt_of_base for each in scored if each.adapter}
     yield from (
-        f"{subject}: whether it was trained on this base is not known: {doubt}."
+        f"{subject}: it is not known whether it was trained on this base: {doubt}."
         for subject, doubt in doubts.items()
         if doubt
     )
@@ -66,8 +66,7 @@ def _by_adapter(study: Study) -> Iterator[str]:
             yield from (f"{subject}: {said}" for said in _of_adapter(known[subject]))
         else:
             yield (
-                f"{subject}: its card was not found, so how it was trained and at what cost is "
-                "not shown."
+                f"{subject}: its card was not found, so its training and its cost are not shown."
             )
 
 

@@ -19,8 +19,8 @@ from ft_harness.storage.markdown import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:
-    """What of the document a write-up prints; `figures` gives the files by key, relative to the
-    page. A missing one is left out."""
+    """The part of the document that a write-up prints; `figures` gives the files by key, relative
+    to the page. A missing one is left out."""
     parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.paper)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -47,8 +47,8 @@ _LEGEND = (
     "of trained tasks and of control tasks, each kind a family; all others are descriptive. "
 )
 _DECIDED_BY = (
-    "The column Decided by names what denied a verdict: interval or test where they disagree, or "
-    "the items that do not also occur in the training split. "
+    "The column Decided by names what prevented a verdict: interval or test where they disagree, "
+    "or the items that do not also occur in the training split. "
 )
 _NOT_ABOVE = (
     "Not above majority: the tuned model is not shown to be better than always giving the most "
@@ -81,7 +81,7 @@ def score_section(study: Study, view: View) -> list[Block]:
 
 
 def _sides(chosen: Chosen) -> str:
-    """The models behind Base and Tuned; of many the first ones."""
+    """The models behind Base and Tuned; the first ones if there are many."""
     sides = {
         "Base": [each.base for each, _ in chosen],
         "Tuned": [each.tuned for each, _ in chosen],
@@ -120,8 +120,7 @@ def _caption(study: Study) -> str:
 
 
 def _footnotes(study: Study, chosen: Chosen) -> list[Block]:
-    """What is not equal on both sides of the rows shown, or could not be held against each
-    other."""
+    """What differs between the sides of the rows shown, or could not be compared."""
     found: dict[str, dict[str, None]] = {}
     for each, row in chosen:
         for note in row.footnotes:
@@ -178,7 +177,7 @@ def _is_descriptive(comparison: Comparison, row: Row) -> bool:
 
 
 def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
-    """A line a row: its features, then its numbers. `names`: of the file, and the title."""
+    """One line per row: its features, then its numbers. `names`: of the file, and the title."""
     measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
     for comparison, row in chosen:
@@ -215,7 +214,7 @@ def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> 
 def _stack(
     found: Mapping[tuple[str, ...], Mapping[str, Row]], values: Sequence[str]
 ) -> list[list[Cell]]:
-    """For each name a line of each of `_PIVOTED`, with a cell a value."""
+    """For each name a line of each of `_PIVOTED`, with one cell per value."""
     lines: list[list[Cell]] = []
     for names, by_value in found.items():
         cells = {value: measured_cells(row) for value, row in by_value.items()}
@@ -252,8 +251,8 @@ def side_by_side_section(study: Study) -> list[Block]:
 
 
 def split_section(study: Study) -> list[Block]:
-    """Base, tuned and difference of the deciding metric in a line of its own, with a column a
-    split; of what was scored on several splits."""
+    """Base, tuned and difference of the deciding metric on separate lines, with one column per
+    split, for whatever was scored on several splits."""
     found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = comparison.headline
@@ -312,8 +311,8 @@ def seed_section(study: Study) -> list[Block]:
     header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference"]
     header += ["95 % interval", "SD of seeds", "SE of items"]
     said = (
-        "The interval covers other seeds and other items; in the line of the mean, Seed is their "
-        "number."
+        "The interval covers other seeds and other items; in the line of the mean, Seed is the "
+        "number of seeds."
     )
     table = Table("seeds", "Differences by training seed", header, lines, "ttttnninn")
     return [table, Paragraph(said)]

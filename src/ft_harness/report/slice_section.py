@@ -1,4 +1,4 @@
-"""The report's part on slices: where the items are that gained or lost."""
+"""The report's part on slices: which groups of items gained or lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LEGEND = (
 
 
 def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
-    """A sentence, the slices that lost or gained, and all others to be looked up; nothing where
-    none were made."""
+    """A sentence, the slices that lost or gained, and a table of all others; nothing if there are
+    no slices."""
     slices = summary.slices
     if not slices or summary.metric is None:
         return []

@@ -1,12 +1,12 @@
-"""The report's section on a sweep: a line a setting, with what varies and nothing else."""
+"""The report's section on a sweep: one line per setting, with what varies and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import difference, duration, shown_value
-from ft_harness.comparison.answers import describe_seeds, field_name
-from ft_harness.comparison.settings import Change, Effect, Setting, SettingScore, SweepStudy
+from ft_harness.comparison.sweep_sentences import describe_seeds, field_name
+from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
 from ft_harness.report.cells import UNDEFINED, chance, count, score, score_span, span_of
 from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Table
 
@@ -21,7 +21,7 @@ _ROLES = {True: "reference", False: ""}
 
 
 def sweep_section(sweep: SweepStudy | None) -> list[Block]:
-    """Settings, points without a result, a figure an axis, and every metric."""
+    """Settings, points without a result, one figure per axis, and every metric."""
     if sweep is None:
         return []
     table = sweep_table(sweep)
@@ -39,15 +39,15 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
         )
         blocks.append(Figure(f"sweep_{number}", caption))
     caption = (
-        "Score against time, a point a setting, with 95 % intervals; the ring is the reference"
+        "Score against time, one point per setting, with 95 % intervals; the ring is the reference"
     )
     blocks.append(Figure("sweep_cost", caption))
     return [*blocks, *_metric_tables(sweep)]
 
 
 def sweep_table(sweep: SweepStudy) -> Table | None:
-    """A line a setting: its score, and its difference from the reference; None where no point has
-    a result."""
+    """One line per setting: its score, and its difference from the reference; None where no point
+    has a result."""
     lines = [_line(sweep, each) for each in sweep.settings]
     metric = next((score.metric for score in _scores(sweep)), None)
     if metric is None:

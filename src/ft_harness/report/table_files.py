@@ -42,8 +42,8 @@ def table_names(document: Document) -> list[tuple[str, Table]]:
 
 
 def csv_table(table: Table) -> str:
-    """One table as CSV: a header, then a line a row; text that a spreadsheet would compute starts
-    with `'`."""
+    """One table as CSV: a header, then one line per row; text that a spreadsheet would compute
+    starts with `'`."""
     return csv_text(data_header(table), data_rows(table))
 
 
@@ -64,7 +64,7 @@ def _safe(value: Value) -> Value:
 
 
 def data_header(table: Table) -> list[str]:
-    """The columns of the data: an interval gives two."""
+    """The columns of the data: an interval has two."""
     pairs = zip(table.header, table.kinds, strict=True)
     return [
         name

@@ -12,11 +12,11 @@ from rich.table import Column, Table
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import amount
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_sentences import state_sweep
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.records import Record
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.document import one_line, text_of
@@ -50,8 +50,8 @@ class Lines:
         return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
 
     def split_constant(self, names: Sequence[str]) -> tuple[Lines, list[str]]:
-        """(the table without those of its columns that say the same in each line, what they
-        say)."""
+        """(the table without the columns that are the same in each line, a text with their
+        values)."""
         constant = [
             place
             for place, name in enumerate(self.header)
@@ -70,7 +70,7 @@ def terminal_page(
 
     Args:
         width: columns that a line may have; None: those of the terminal.
-        others: where splits are for which there is no room.
+        others: where to find the splits that there is no room for.
     """
     console = _console(width)
     if study.sweep is not None:
@@ -126,7 +126,7 @@ def _state_score(record: Record) -> list[str] | None:
 
 
 def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
-    """A line a setting, and the answers."""
+    """One line per setting, and the answers."""
     lines: list[str] = []
     if table := sweep_table(sweep):
         cells = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
@@ -135,7 +135,7 @@ def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
 
 
 def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:
-    """A line a comparison: what distinguishes it, and the numbers of its row."""
+    """One line per comparison: what distinguishes it, and the numbers of its row."""
     features = leading(study, View())
     lines: list[list[str]] = []
     measured = measured_columns([row for _, row in compared])

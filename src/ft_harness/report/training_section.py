@@ -1,5 +1,5 @@
-"""How each adapter's training went: what it learnt from, how the losses and scores ran, and what
-validation decided."""
+"""How each adapter was trained: its examples, the course of losses and scores, and what validation
+decided."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
 
 
 def epoch_blocks(study: Study) -> list[Block]:
-    """The losses and scores of each epoch, a table an adapter."""
+    """The losses and scores of each epoch, one table per adapter."""
     return [block for run in study.adapters for block in _epochs(run)]
 
 
 def _lineage(run: AdapterRun) -> list[str]:
-    """What the adapter goes on from, stretch by stretch."""
+    """The adapters that this one continues, stretch by stretch."""
     if not run.card.lineage:
         return []
     earlier = [
@@ -72,9 +72,7 @@ def _lineage(run: AdapterRun) -> list[str]:
         for each in run.card.lineage
     ]
     stretches = ", ".join([*earlier, f"{run.card.name} ({run.card.steps:,} steps)"])
-    return [
-        f"Trained on in stretches, each with an optimizer and a schedule of its own: {stretches}."
-    ]
+    return [f"Trained in stretches, each with its own optimizer and schedule: {stretches}."]
 
 
 def _epochs(run: AdapterRun) -> list[Block]:

@@ -53,7 +53,8 @@ def untuned_section(study: Study) -> list[Block]:
 
 
 def untuned_table(study: Study) -> Table | None:
-    """A line a protocol: model, shots, prompt and decoding, with the spread over its repeats."""
+    """One line per protocol: model, shots, prompt and decoding, with the spread over its
+    repeats."""
     prompts = _name_prompts(study.untuned)
     lines: list[list[Cell]] = [
         [
@@ -77,8 +78,8 @@ def untuned_table(study: Study) -> Table | None:
 
 
 def _name_prompts(every: Sequence[Untuned]) -> list[str]:
-    """The prompts by how the first item's begins and ends; of two that look alike the task's
-    definition tells which is which."""
+    """The prompts by the beginning and end of the first item's; equal ones also by the hash of the
+    task."""
     names = [_prompt(each) for each in every]
     hashes: dict[str, set[str]] = {}
     for name, each in zip(names, every, strict=True):

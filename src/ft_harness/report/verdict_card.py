@@ -1,4 +1,4 @@
-"""The answer of a study at a glance: a card a task, a line for each comparison that decides."""
+"""The answer of a study at a glance: one card per task, one line per deciding comparison."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: texts as a reader sees them.
+    """One comparison: texts as the reader sees them.
 
     Attributes:
         name: what distinguishes it from the others of its task; empty where nothing does.
@@ -138,7 +138,7 @@ def _make_card(
 def _gather(study: Study, comparisons: Sequence[Comparison]) -> VerdictCard:
     names = [f"{each.answer.task} ({_place(each.answer)})" for each in comparisons]
     lines = _make_lines(study, comparisons, names)
-    return VerdictCard(f"{len(lines)} comparisons", "a task each", lines)
+    return VerdictCard(f"{len(lines)} comparisons", "one task each", lines)
 
 
 def _place(row: Row) -> str:

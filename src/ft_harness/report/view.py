@@ -15,7 +15,7 @@ class View:
 
     Attributes:
         rows: features that lead each line, in this order; those that are missing but vary follow.
-        columns: a feature whose values are side by side; None: a line a number.
+        columns: a feature whose values are side by side; None: one line per number.
         metrics: the metrics shown; none: the primary one of each comparison.
     """
 
@@ -69,7 +69,7 @@ def leading(study: Study, view: View) -> list[str]:
     """The features that lead a line of the main table: those asked for, then whatever distinguishes
     two lines apart.
 
-    What the values in the columns say by themselves (of each adapter its seed) leads no line.
+    A feature that follows from the values in the columns (such as an adapter's seed) leads no line.
     """
     distinguishing = [
         name
@@ -94,8 +94,8 @@ def determines(study: Study, known: str, name: str) -> bool:
 
 
 def main_comparisons(study: Study) -> list[Comparison]:
-    """Those that decide: the task that the adapter was trained on; where it was not scored, control
-    tasks; where nothing decides, all."""
+    """The comparisons that decide: of the trained task or, if that was not scored, of control
+    tasks; if nothing decides, all."""
     primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
     return primary or deciding or study.comparisons

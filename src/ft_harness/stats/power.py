@@ -64,9 +64,8 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
 
 
 def holm_factor(comparisons: int) -> float:
-    """By how much the smallest difference that is found grows where p is Holm-adjusted over so many
-    comparisons, of which the first step judges each at alpha / comparisons; normal
-    approximation."""
+    """The factor by which the smallest detectable difference grows if p is Holm-adjusted over this
+    many comparisons; the first step tests each at alpha / comparisons; normal approximation."""
     quantile = float(ndtri(1 - ALPHA / (2 * max(1, comparisons))))
     return (quantile + Z_POWER) / _Z
 
@@ -99,8 +98,8 @@ def share_power(n: int, gained: float, lost: float) -> float:
     """Chance that McNemar's mid-p test finds p < 0.05 in the direction of the effect; exact, no
     approximation.
 
-    Summed over how many of n items change, each time the chance of so many gained among them that
-    the test rejects.
+    Summed over the number of items that change: for each, the probability that enough of them are
+    gained for the test to reject.
     """
     changed = gained + lost
     if changed == 0 or n == 0:
@@ -113,8 +112,8 @@ def share_power(n: int, gained: float, lost: float) -> float:
 
 
 def _rejects(counts: Counts, share: float) -> Array:
-    """Chance that of each count of changed items so few are changes for the worse, of this share,
-    that p < 0.05."""
+    """For each count of changed items, the probability that so few of them get worse (each with
+    this probability) that p < 0.05."""
     most = np.minimum(counts, np.floor(counts / 2 - Z_INTERVAL * np.sqrt(counts) / 2).clip(-1) + 2)
     for _ in range(5):  # the normal approximation is less than three off
         fewer = np.where(most > 0, bdtr((most - 1).clip(0), counts, 0.5), 0.0)

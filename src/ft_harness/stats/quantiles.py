@@ -20,5 +20,5 @@ def t_interval(degrees: float) -> float:
 
 
 def t_probability(t: float, degrees: float) -> float:
-    """Two-sided, that Student's t is this far from 0 by chance."""
+    """Two-sided probability that Student's t is this far from 0 by chance."""
     return float(2 * stdtr(degrees, -abs(t)))

@@ -24,7 +24,7 @@ from ft_harness.stats.units import (
 
 @dataclass(frozen=True)
 class Resampling:
-    """How many random weightings of the items, and from which seed."""
+    """The number of random weightings of the items, and their seed."""
 
     rounds: int = 10_000
     seed: int = 0
@@ -34,7 +34,7 @@ DEFAULT_RESAMPLING = Resampling()
 
 
 class Measure(Protocol):
-    """What intervals need to know of a metric.
+    """What intervals need to know about a metric.
 
     Attributes:
         aggregate: its value from summed statistics.
@@ -81,17 +81,16 @@ class Sample:
 
     @cached_property
     def draws(self) -> tuple[Array, Array]:
-        """As `draw_weights` gives them."""
+        """The random weights, as `draw_weights` gives them."""
         return draw_weights(self.units, self.resampling.rounds, self.resampling.seed)
 
     def value(self, measure: Measure, sums: Array) -> Array:
         """The measure of sums [..., sides x K + 1], tuned minus base where there are two sides; on
         the scale of the logarithm for a measure without a largest value."""
         shape = *sums.shape[:-1], len(self.sides), self.sides[0].shape[1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
-            if math.isinf(measure.scale):
-                values = np.log(values)
+        values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
+        if math.isinf(measure.scale):
+            values = np.log(values)
         first: Array = values[..., 0]
         return first if len(self.sides) == 1 else values[..., 1] - first
 
@@ -99,8 +98,8 @@ class Sample:
         """(the lowest, the highest) row of one item that the sample lacks: of all that the measure
         allows, those that move its value most.
 
-        Where items come in clusters it has as many others with it as move together; of an item of
-        a certain kind, such as a rare label, a cluster holds one.
+        If items come in clusters, as many items are added as move together; of a certain kind of
+        item, such as a rare label, only one.
         """
         edges = measure.edges(self.sides)
         if not edges[0].size:  # of labels, where one alone occurs

@@ -1,4 +1,4 @@
-"""Several trainings of one recipe that differ in their seed: the spread of training apart from that
+"""Several trainings of one recipe with different seeds: separate the spread of training from that
 of the test set."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ft_harness.stats.units import Array
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """The mean difference over training seeds, and what it may be off by.
+    """The mean difference over training seeds, and its uncertainty.
 
     Attributes:
         mean: of the seeds' differences from the base.
@@ -37,10 +37,9 @@ def seed_spread(deltas: Array, influences: Array) -> SeedSpread | None:
 
     `influences` [S, units] is what each unit adds to each difference (items' own differences, for a
     mean). Items and seeds are both taken as drawn at random: the variance of the mean is (M_units +
-    M_seeds - M_rest) / (S x units), with the mean squares of a two-way layout, no part taken as
-    less than nothing, and Satterthwaite's degrees of freedom.
-    With two seeds the interval is rightly very wide where seeds matter. None for fewer than two
-    seeds or units.
+    M_seeds - M_rest) / (S x units), with the mean squares of a two-way layout, no component taken
+    as negative, and Satterthwaite's degrees of freedom. With two seeds the interval is rightly very
+    wide where seeds matter. None for fewer than two seeds or units.
 
     Source: Searle, Casella and McCulloch (1992), Variance Components, chapter 4; Satterthwaite
         (1946).

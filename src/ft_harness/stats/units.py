@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,11 @@ class Units:
     rows: Array
     counts: Counts
 
-    @property
+    @cached_property
     def number(self) -> int:
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def totals(self) -> Array:
         return self.counts @ self.rows
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
@@ -29,6 +30,7 @@ _FEWEST_DEGREES = 2.0  # with fewer, a few units hold nearly all the weight: no 
 # moves an end by 1.4 %: intervals are longer by more than that, so that no verdict rests on it.
 _DRAWING = 1.02
 _FARTHEST = 3.0  # standard deviations to which quantiles of the random weights are used
+_LOOKED_AT = 500  # weighted values by which an end is looked for
 _MAX_UNDEFINED = 0.01  # share of weightings that may be undefined before an interval is
 
 
@@ -45,7 +47,7 @@ _NONE = Confidence(None, None)
 
 @dataclass(frozen=True)
 class _Shape:
-    """How the weighted values are to be read.
+    """Corrections for reading the weighted values.
 
     Attributes:
         degrees: of Student's distribution; infinite: the weights alone are right.
@@ -57,7 +59,7 @@ class _Shape:
     excess: float = 1.0
     skewness: float = 0.0
 
-    @property
+    @cached_property
     def _reach(self) -> float:
         return float(stdtrit(self.degrees, 1 - ALPHA / 2)) * self.excess * _DRAWING
 
@@ -73,12 +75,17 @@ class _Shape:
         return float(ndtr(min(z, a + (a + z) / (1 - a * (a + z)))))
 
     def tail(self, share: float, side: int) -> float:
-        """One-sided p of 0, beyond which this share of the stretched values is; undoes `level`."""
+        """The one-sided p of 0, given the share of the stretched values beyond it; inverse of
+        `level`."""
         z, a = float(ndtri(share)), -side * self.skewness
         reach = min(-z, a - (z - a) / (1 + a * (z - a)))
         return float(stdtr(self.degrees, -reach * self.stretch / (self.excess * _DRAWING)))
 
 
+_PLAIN = _Shape()
+
+
+@np.errstate(divide="ignore", invalid="ignore")
 def confidence(sample: Sample, measure: Measure) -> Confidence:
     """Interval of a measure and the p that it is 0; of tuned minus base where there are two sides.
 
@@ -132,8 +139,7 @@ def _read(values: Array, shape: _Shape) -> Confidence:
     """Interval and p from weighted values; p < 0.05 exactly where the interval excludes 0."""
     count = len(values)
     below, above = (max(0, math.ceil(shape.level(side) * (count + 1)) - 2) for side in (-1, 1))
-    places = [below, count - 1 - above]
-    low, high = np.partition(values, places)[places].tolist()
+    low, high = _find_low(values, below), -_find_low(-values, above)
     beyond = int(np.count_nonzero(values <= 0)), int(np.count_nonzero(values >= 0))
     tails = [
         shape.tail((number + 1) / (count + 1), side)
@@ -142,8 +148,18 @@ def _read(values: Array, shape: _Shape) -> Confidence:
     return Confidence((low, high), min(1.0, 2 * min(tails)))
 
 
+def _find_low(values: Array, place: int) -> float:
+    """The number that `place` others are below."""
+    # Some values say about where it is, so that few must be put in order.
+    some = np.sort(values[:_LOOKED_AT])
+    bound = some[min(2 * place * len(some) // len(values) + 1, len(some) - 1)]
+    lowest = values[values < bound]
+    return float(np.partition(lowest if place < len(lowest) else values, place)[place])
+
+
 def _find_shape(sample: Sample, measure: Measure) -> _Shape:
-    """What the random weights miss where units are clusters or unequal, or their values unbounded.
+    """Corrections for what the random weights miss if units are clusters or unequal, or values
+    unbounded.
 
     Clusters: the jackknife's standard error and Student's quantile for their number. Weighted
     items: the standard error halfway to the jackknife's (on the scale of the logarithm) and the
@@ -155,7 +171,7 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     """
     units, is_open = sample.units, math.isinf(measure.scale)
     if sample.clusters is None and measure.weight is None:
-        return _Shape()
+        return _PLAIN
     number, totals, counts = units.number, units.totals, units.counts
     moved = float(sample.value(measure, totals)) - sample.value(measure, totals - units.rows)
     if not np.isfinite(moved).all():

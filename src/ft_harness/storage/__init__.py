@@ -1,5 +1,5 @@
 """Files: the only writer, hashes, strict readers, locks, the redaction of secrets, the escaping of
-strangers' text, the gate of the terminal.
+untrusted text, the gate of the terminal.
 
 A file is either the old one or the new one, never half of one; whatever is written or printed
 passes through the redaction. Strict readers, escaping and gate are imported from their modules.

@@ -1,8 +1,8 @@
 """The gate of everything that leaves the program: `visible` takes secrets out of a text and shows
 what can't be seen in it.
 
-Names, notes and sample texts come from data, models and strangers. Where they become Markdown they
-pass through `storage.markdown` too.
+Names, notes and sample texts come from data, models and other people. In Markdown they pass through
+`storage.markdown` too.
 """
 
 from __future__ import annotations

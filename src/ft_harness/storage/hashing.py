@@ -1,4 +1,4 @@
-"""One spelling of a value, and the hashes of values and files."""
+"""The canonical text of a value, and hashes of values and files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ft_harness.storage.strict_files import no_pipe
 
 
 def canonical_json(value: Any) -> str:
-    """The one spelling of a JSON value that is hashed: sorted keys, no blanks, no NaN."""
+    """The canonical text of a JSON value for hashing: sorted keys, no blanks, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

@@ -1,4 +1,4 @@
-"""Strangers' texts as Markdown: shown as they are. They can't become HTML, a link, an image, a
+"""Untrusted texts as Markdown: shown as they are. They can't become HTML, a link, an image, a
 mention, a formula or an attribute, in GitHub's renderer, in pandoc or in one that makes links of
 host names."""
 
@@ -52,7 +52,7 @@ def fenced(text: str, limit: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """A pipe table of plain texts, every cell escaped; `align` has one letter a column, `l` or `r`.
+    """A pipe table of plain texts, every cell escaped; `align` has one letter per column: l, r.
 
     Columns are padded: the source reads as a table too, and pandoc takes the column widths from the
     dashes.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -91,7 +91,7 @@ _STRANGERS = {"doc"}  # whose fields have any name
 
 @lru_cache(maxsize=4096)
 def says_secret(name: str) -> bool:
-    """Whether a variable or setting of this name holds a secret, and not the place of one."""
+    """Whether a variable or setting of this name holds a secret, and not only the path of one."""
     return bool(_SECRET_NAME.search(name)) and not _PLACE_NAME.search(name)
 
 
@@ -111,8 +111,8 @@ def looks_secret(value: str) -> bool:
 
 
 def learn_secrets(settings: Any) -> None:
-    """Remember the secrets among settings or arguments: what stands under a name that says so, and
-    after one in a text like `token=...`."""
+    """Remember the secrets among settings or arguments: values under a name that says so, or after
+    such a name in a text like `token=...`."""
     if isinstance(settings, Mapping):
         for name, value in settings.items():
             if isinstance(value, str) and says_secret(str(name)):
@@ -139,8 +139,8 @@ def _found_in(values: Iterable[str]) -> Iterator[str]:
 
 
 class _Known:
-    """What environment variables hold whose name says so, and what was learnt; looked for again
-    when one of the two has changed."""
+    """The values of environment variables that are secret by their name, and secrets learnt;
+    updated when either changes."""
 
     def __init__(self) -> None:
         self._environment: dict[bytes, bytes] = {}
@@ -197,12 +197,18 @@ def _redact(text: str, secrets: frozenset[str]) -> str:
     if any(cue in _SPANNING for cue in found):
         return _FORMS.sub(_keep_name, text)
     # any other form is in a line with its cue, and in one string of a JSON text
-    mark = "\n" if "\n" in text else '"'
-    pieces = zip(text.split(mark), folded.split(mark), strict=True)
-    return mark.join(
-        _FORMS.sub(_keep_name, piece) if any(cue in shown for cue in found) else piece
-        for piece, shown in pieces
-    )
+    mark, holds = "\n" if "\n" in text else '"', _searcher(tuple(found))
+    pieces = text.split(mark)
+    for place, shown in enumerate(folded.split(mark)):
+        if holds(shown):
+            pieces[place] = _FORMS.sub(_keep_name, pieces[place])
+    return mark.join(pieces)
+
+
+@lru_cache(maxsize=256)
+def _searcher(cues: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """What looks for the first of some cues in a text."""
+    return re.compile("|".join(map(re.escape, cues))).search
 
 
 def _find_cues(folded: str) -> list[str]:

@@ -34,7 +34,7 @@ class _TwiceError(ValueError):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which Python would keep the last of two equal keys."""
+    """A JSON object without duplicate keys, of which Python would keep only the last."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -76,12 +76,12 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
         except _TwiceError as error:
             raise _damaged(path, f"the header has {str(error)[:80]} twice") from error
         except (ValueError, RecursionError) as error:
-            raise _damaged(path, "the header is no JSON") from error
+            raise _damaged(path, "the header is not JSON") from error
     if not isinstance(header, dict):
-        raise _damaged(path, "the header is no JSON object")
+        raise _damaged(path, "the header is not a JSON object")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(m, str) for m in metadata.values()):
-        raise _damaged(path, "the header's __metadata__ holds something else than texts")
+        raise _damaged(path, "the header's __metadata__ holds something other than texts")
     return header, size - 8 - length
 
 
@@ -119,7 +119,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     """
     try:
         if not path.is_file():  # a pipe would never end
-            raise _damaged(path, "missing, or no regular file")
+            raise _damaged(path, "missing, or not a regular file")
         header, held = _read_json(path)
     except OSError as error:
         raise _damaged(path, str(error.strerror)) from error

@@ -1,4 +1,4 @@
-"""JSON that says whether it is as it was written: a hash of all else in it, under `seal`."""
+"""JSON that reveals changes: it holds a hash of everything else in it, under `seal`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sealed_text(value: Mapping[str, Any]) -> str:
 
 def sealed_parts(fields: Mapping[str, Any]) -> Iterator[str]:
     """The same in parts and without an indent, of an object that is too long to be held as a text:
-    a value that is an iterator is a list, of which one item is spelt at a time."""
+    an iterator is written as a list, one item at a time."""
     digest = sha256()
     for before, name in zip(chain("{", repeat(",")), sorted(fields), strict=False):
         parts = chain([f"{before}{canonical_json(name)}:"], _spell(name, fields[name]))
@@ -55,7 +55,7 @@ def _spell_clean(name: str, value: Any) -> str:
 
 
 def unsealed(content: Any) -> Any:
-    """What was read without its seal; as it is where it has none, as older versions wrote it.
+    """The object without its seal; unchanged if it has none, as older versions wrote it.
 
     Raises:
         ValueError: the seal is another value's.

@@ -96,7 +96,7 @@ def _count_events(text: str, loader: Any) -> None:
             if isinstance(event, yaml.CollectionStartEvent):
                 open_.append((event.anchor, nodes))
         if nodes > MOST_NODES:
-            raise ValueError(f"more than {MOST_NODES} values, aliases counted out")
+            raise ValueError(f"more than {MOST_NODES} values, with aliases expanded")
         if len(open_) > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels deep")
 
@@ -116,7 +116,7 @@ def _check_bounds(text: str) -> None:
 
 
 def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
-    """(content, line of each key path) of a text, of which nothing is known but its size.
+    """(content, line of each key path) of an untrusted text of known size.
 
     Raises:
         yaml.YAMLError: not YAML, or a key comes twice.
@@ -128,7 +128,7 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         return loader.construct_document(node) if node else None, lines
     # PyYAML takes tags at their word: `!!int x`, `!!map [a]`
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise yaml.YAMLError(f"a value that its tag does not suit: {error}") from error
+        raise yaml.YAMLError(f"a value that does not fit its tag: {error}") from error
     finally:
         loader.dispose()
 
@@ -188,7 +188,7 @@ def no_pipe(path: Path) -> Path:
         OSError: it is.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "no regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path
 
 
@@ -207,7 +207,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object that a file's content is.
+    """The JSON object in a file's content.
 
     Raises:
         InputError: no JSON object.
@@ -232,4 +232,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_object(path: Path) -> InputError:
-    return InputError(f"{path}: no JSON object", "a whole file", "fetch or make the folder again")
+    return InputError(
+        f"{path}: not a JSON object", "a whole file", "fetch or make the folder again"
+    )

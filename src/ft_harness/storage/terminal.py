@@ -17,7 +17,7 @@ _MOVES = re.compile(r"\r? *\r?|(?:\n|\x1b\[A)*")  # between and after tqdm's bar
 
 
 class OutputClosedError(Exception):
-    """Nobody reads any more what is printed, as with `| head`."""
+    """The reader of the output is gone, as with `| head`."""
 
 
 class _GatedStream:
@@ -59,8 +59,8 @@ class _GatedStream:
             raise self._fault from error
 
     def _give_up(self) -> None:
-        """Lead the stream nowhere: Python would try to write the rest when it exits, and fail with
-        a code of its own."""
+        """Discard further output: Python would try to write the rest when it exits, and fail with
+        its own exit code."""
         with suppress(OSError, ValueError):
             number = self._stream.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -82,8 +82,8 @@ def inert(text: str) -> str:
 
 @contextmanager
 def gated_output() -> Iterator[None]:
-    """What is printed within it, and logged by handlers made within it, passes the gate; a stream
-    that was closed before (`>&-`) leads nowhere."""
+    """Context in which everything printed, or logged by handlers created in it, passes the gate;
+    output to a stream that was closed before (`>&-`) is discarded."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

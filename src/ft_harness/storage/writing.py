@@ -56,8 +56,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_parts(path: Path, parts: Iterable[str]) -> None:
-    """Replace a text file atomically by these parts, of which one is held at a time; whoever makes
-    them has taken secrets out.
+    """Replace a text file atomically by these parts, holding one at a time; the caller has taken
+    secrets out.
 
     Raises:
         ResourceError, StorageLostError: as `write_bytes`.
@@ -66,8 +66,8 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
 
 
 def write_json_list(path: Path, items: Iterable[str]) -> None:
-    """Replace a file atomically by a JSON list with an item a line, secrets redacted; items are
-    JSON texts, of which one is held at a time.
+    """Replace a file atomically by a JSON list with one item per line, secrets redacted; items are
+    JSON texts, held one at a time.
 
     Raises:
         ResourceError, StorageLostError: as `write_bytes`.
@@ -111,8 +111,8 @@ def keep_aside(name: str, content: bytes) -> str | None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether disk, quota or the limit of a file's size kept something from being written; the
-    system says so by a number, libraries in their messages."""
+    """Whether a full disk, a quota or a file size limit prevented writing; the system says so by an
+    error number, libraries in their messages."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
     said = text_of(error)
@@ -121,7 +121,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def full_disk(place: Path | str, error: BaseException) -> ResourceError:
-    """The error of what `is_full`."""
+    """The error for a full disk, see `is_full`."""
     reason = (
         "a file may not become that large: see ulimit -f"
         if (isinstance(error, OSError) and error.errno == errno.EFBIG)
@@ -170,7 +170,7 @@ def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError 
 
 
 def check_kept(paths: Iterable[Path]) -> None:
-    """Refuse to go on where files that this run has saved are gone.
+    """Refuse to go on if files that this run has saved are gone.
 
     Raises:
         StorageLostError: with the first of them.
@@ -181,7 +181,7 @@ def check_kept(paths: Iterable[Path]) -> None:
         raise StorageLostError(
             f"{gone[0]}{more}: saved by this run and removed since",
             "the output folders to stay as they are during the run",
-            "run the same command again: what is missing is made again, all else is reused",
+            "run the same command again: what is missing is made again, the rest is reused",
         )
 
 
@@ -310,7 +310,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Delete unfinished files in and below a folder that processes left which are no more."""
+    """Delete unfinished files that dead processes left in and below a folder."""
     for path in folder.rglob(".*.tmp"):
         found = _UNFINISHED.fullmatch(path.name)
         if found is None:

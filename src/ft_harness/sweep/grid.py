@@ -38,7 +38,7 @@ class Request:
         overrides: `section.field=value`, or several values of a field.
         seeds: further training seeds of each setting (of scoring, where nothing is trained).
         base_only: nothing is trained.
-        accepted: a large number of points is meant.
+        accepted: a large number of points is intended.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class Grid:
         return tuple(name for axis in self.axes for name in axis)
 
     def identity(self) -> str:
-        """Hash of all points, other where another recipe was read."""
+        """Hash of all points; it differs if the recipe has changed."""
         points = {point.name: point.recipe.resolved() for point in self.points}
         return sha256_text(canonical_json(points))
 
@@ -144,7 +144,7 @@ def read_grid(request: Request) -> Grid:
     if section.count() > MOST_POINTS and not request.accepted:
         raise ConfigError(
             f"{places['']}: {section.count():,} points",
-            f"at most {MOST_POINTS} unless that many are meant",
+            f"at most {MOST_POINTS} unless more are intended",
             "shorten the lists, or add --yes",
         )
     content = {key: each for key, each in draft.content.items() if key != "sweep"}
@@ -322,7 +322,7 @@ class _Making:
         return bool(self.section.stretches) and tuple(axis) == tuple(self.section.stretches)
 
     def _equal(self, points: Sequence[Point]) -> Iterator[FtHarnessError]:
-        """Points of which another one makes and scores the same."""
+        """The faults of points that make and score the same as another one."""
         known: dict[str, str] = {}
         for point in points:
             resolved = point.recipe.resolved()
@@ -336,7 +336,7 @@ class _Making:
             if key in known:
                 yield ConfigError(
                     f"{self.places['']}: {point.name} and {known[key]} are equal points",
-                    "values of which each makes another adapter or another score",
+                    "values that each give another adapter or another score",
                     "remove one of the equal values",
                 )
             known.setdefault(key, point.name)

@@ -1,4 +1,4 @@
-"""What is sent to where points run: the way to a recipe, and which of its points."""
+"""What a worker is sent: the path of a recipe, and which of its points to run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Order:
         splits: what points are scored on; None: what their recipes say.
         folders: adapter's name -> its folder, of those that are finished.
         base_only: the points' bases are scored, and nothing else is done.
-        until: no point is started later, in seconds since 1970; None: all are.
+        until: no point starts after this time, in seconds since 1970; None: no limit.
         identity: of all points, as the recipe's file may change meanwhile.
-        memory: bytes of main memory that a point is foreseen to take; None: not foreseen.
+        memory: forecast bytes of main memory of a point; None: not known.
     """
 
     request: Request

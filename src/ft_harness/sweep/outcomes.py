@@ -1,4 +1,4 @@
-"""What became of a point."""
+"""The outcome of a point."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class Outcome(Frozen):
     adapter: str | None = Field(default=None, description="the adapter's folder; null: none")
     evaluations: list[str] = Field(default=[], description="folders, those of the base first")
     reason: str | None = Field(default=None, description="why it failed; null: it is done")
-    is_lost: bool = Field(default=False, description="true: its process ended without a word")
+    is_lost: bool = Field(default=False, description="true: its process ended without an outcome")

@@ -25,7 +25,7 @@ class Point:
         recipe: all of it.
         adapter: name of the adapter that it scores: points that differ in eval share one.
         made_by: the recipe of that adapter, scored as the sweep's own recipe says.
-        follows: name of the adapter that its training goes on from; None: a new one.
+        follows: name of the adapter that its training continues; None: a new one.
         place: on each axis, as the section has them.
         repeat: which of the seeds it has, from 0.
         is_reference: whether all but the seeds is the reference.
@@ -63,7 +63,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 def point_name(name: str, values: Mapping[str, Any], short: Mapping[str, str]) -> str:
     """`NAME-train_size_400-seed_1`: a legal folder name, other for other values.
 
-    What can't be written in it, or would be too long, is there by its hash.
+    A value that a name can't hold, or that is too long, is replaced by its hash.
     """
     parts = [f"{short[field]}_{_spell(value)}" for field, value in values.items()]
     full = "-".join([name, *parts])

@@ -18,7 +18,7 @@ _FUNCTION = "!function "
 
 
 def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
-    """Everything wrong with a task's YAML; only the code it would run where that is refused."""
+    """All faults of a task's YAML; if its code is refused, only that."""
     if refused := code_problems(definition):
         return [*refused]
     problems = [problem for file in definition.files for problem in key_problems(file)]

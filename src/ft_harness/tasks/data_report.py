@@ -13,7 +13,7 @@ from ft_harness.data import row_losses
 from ft_harness.data.data_report import DataReport, LostRows, describe_baseline, make_data_report
 from ft_harness.data.docs import LABEL_NAMES
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import Item
+from ft_harness.data.fingerprints import Item
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import item_hash
@@ -53,7 +53,7 @@ class _DocItems:
 
 
 def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
-    """What the docs of these splits are, and which occur in several of them."""
+    """The data report on these splits: what their docs are, and which occur in several of them."""
     first = next(iter(loaded.values()))
     lost = [
         LostRows(where=Path(loss.where).name, rows=loss.rows, dropped=loss.dropped, bad=loss.bad)

@@ -195,7 +195,7 @@ def _closing(task: ConfigurableTask, tokenizer: Any, form: PromptForm) -> list[i
 def _check_ends(
     task: ConfigurableTask, tokenizer: Any, ids: tuple[list[int], list[int]], closing: list[int]
 ) -> None:
-    """BOS once at the start; the closing token once in the answer."""
+    """Check that BOS comes once, at the start, and the closing token once in the answer."""
     context, answer = ids
     bos = tokenizer.bos_token_id
     if bos is not None and context[:1] == [bos] and bos in context[1:3]:
@@ -301,7 +301,7 @@ class TrainingRow(Protocol):
 
     @property
     def tokens(self) -> list[int]:
-        """All that are read or to be said."""
+        """All tokens, read or to be learnt."""
         ...
 
     @property
@@ -315,7 +315,7 @@ class TrainingRow(Protocol):
 
     @property
     def identity(self) -> list[Any]:
-        """All that the row's ids and targets are, as JSON values."""
+        """The row's ids and targets, as JSON values."""
         ...
 
 

@@ -12,7 +12,7 @@ from lm_eval.api.samplers import FirstNSampler
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import plain
+from ft_harness.data.fingerprints import plain
 from ft_harness.errors import InputError
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.recipe import EvalSection, Protocol

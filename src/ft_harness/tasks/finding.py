@@ -30,7 +30,7 @@ def find_task(
     """The task of this name: ours or the user's, else lm-eval's own.
 
     Args:
-        include_path: a further folder with task YAMLs.
+        include_path: another folder with task YAMLs.
         reader: what has read YAMLs already, where several tasks are looked for.
 
     Raises:

@@ -42,7 +42,7 @@ _CURES = {
 
 @dataclass(frozen=True)
 class _Answer:
-    """What of a right answer comes to be scored, and what cut it."""
+    """The part of a right answer that is scored, and what cut it."""
 
     text: str
     reason: str | None = None

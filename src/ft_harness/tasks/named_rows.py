@@ -1,4 +1,4 @@
-"""lm-eval's task, whose faults name the row: what `ft-harness lm-eval` scores."""
+"""lm-eval's task with faults that name the row: what `ft-harness lm-eval` scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data of the user's -> a task YAML and its README: labels are read from the data, no Python is
+"""A user's data -> a task YAML and its README: labels are read from the data, no Python is
 written."""
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def _labels(survey: _Survey, column: str) -> list[str]:
         raise InputError(
             f"{where} has labels that differ only in case, blanks, invisible characters or the "
             f"script of letters: {twins[0][:80]!r} and {twins[1][:80]!r}",
-            "one spelling a class",
+            "one spelling per class",
             "fix the rows",
         )
     if survey.stated and not set(counts) - set(survey.stated):

@@ -1,4 +1,4 @@
-"""lm-eval's task with one gate for what its templates give: prompts and answers are texts, labels
+"""lm-eval's task with one check on what its templates give: prompts and answers are texts, labels
 are indices of choices, and what can't be rendered is a fault of a row."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every row of a split gives: a prompt, an answer, choices. Faults stop a run, notices don't;
+"""Check every row of a split: its prompt, answer and choices. Faults stop a run, notices don't;
 both have counts and places."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import digest, plain
+from ft_harness.data.fingerprints import plain, text_digest
 from ft_harness.data.values import is_blank
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
@@ -56,7 +56,8 @@ def cluster_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 def template_problems(task: ConfigurableTask) -> list[InputError]:
-    """Templates that put nothing of a row into the text: a mistyped field, or single braces."""
+    """Faults of templates that put nothing from a row into the text: a mistyped field, or single
+    braces."""
     fields = list(task.features)
     found: list[InputError] = []
     for name in _TEMPLATES:
@@ -167,9 +168,9 @@ class SplitCheck:
         if answer.strip() and _ends_in(prompt, answer.strip()):
             self._given_away.append(row)
         if not self._rolling:
-            question, given = digest(plain(prompt)), digest(answer)
+            question, given = text_digest(plain(prompt)), text_digest(answer)
             if self._chosen:  # the same question with other choices is another item
-                question = digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+                question = text_digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
             self._different_prompts.add(question)
             self._different_answers.add(given)
             first, known = self._answers.setdefault(question, (row, given))

@@ -1,4 +1,4 @@
-"""What is known of a data file -> the text of a task YAML and its README."""
+"""What is known about a data file -> the text of a task YAML and its README."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _SPLITS = (
 
 @dataclass(frozen=True)
 class NewTask:
-    """What the data and the columns make of a task.
+    """A task as the data and the chosen columns define it.
 
     Attributes:
         columns: field of the prompt -> column.
@@ -83,7 +83,7 @@ class NewTask:
         labels: the distinct labels in class order; None where the answer is free text.
         language: of free answers in a script that BLEU splits its own way; None: any other.
         balance: how many rows each label has, for the README.
-        notes: legal but doubtful, with the way out.
+        notes: doubtful points, with what to do about them.
     """
 
     name: str

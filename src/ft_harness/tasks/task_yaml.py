@@ -1,4 +1,5 @@
-"""The keys of a task YAML and their types: lm-eval's own checks begin when a model has answered."""
+"""The keys of a task YAML and their types, checked here because lm-eval checks them only after a
+model has answered."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ft_harness.data.options import DataOptions
-from ft_harness.errors import InputError, suggest
+from ft_harness.errors import InputError, expected_values, suggest
 from ft_harness.storage.strict_files import KeyPath
 from ft_harness.tasks.listing import TaskFile
 
@@ -67,7 +68,7 @@ class FilterStep(_Open):
 
 
 class Filter(_Part):
-    """What is read out of an answer before it is scored."""
+    """What is extracted from an answer before it is scored."""
 
     name: str
     filter: Annotated[list[FilterStep], Field(min_length=1)]
@@ -185,11 +186,10 @@ def _problem(file: TaskFile, location: KeyPath, errors: Sequence[Any]) -> InputE
         )
     if errors[0]["type"] == "missing":
         return InputError(f"{place}: {name} has no {errors[0]['loc'][-1]}", "one", "add it")
-    expected = " or ".join(
-        dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in errors)
-    )
     return InputError(
-        f"{place}: {name} is {repr(errors[0]['input'])[:80]}", expected, "change the value"
+        f"{place}: {name} is {repr(errors[0]['input'])[:80]}",
+        expected_values(errors),
+        "change the value",
     )
 
 

@@ -17,8 +17,8 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe
 from ft_harness.records.adapter_files import CONFIG_FILE, MODEL_CONFIG_FILE
 from ft_harness.storage import redact, write_text
-from ft_harness.training.hyperparameters import ALL, CHECKPOINTING, not_float32, trained_of_base
-from ft_harness.training.numerics import compute_in_base_dtype, quick_attention
+from ft_harness.training.hyperparameters import ALL, CHECKPOINTING, trained_of_base
+from ft_harness.training.numerics import compute_in_base_dtype, float32_needed, quick_attention
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
 def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
     own = trained_of_base(recipe.adapter)
     if own and base.info.dtype != "float32":
-        raise not_float32(base.info.pretrained, base.info.dtype, own)
+        raise float32_needed(base.info.pretrained, base.info.dtype, own)
     # PEFT draws the adapter's weights as it is made, so that the seed comes first: the same recipe
     # is the same start.
     torch.manual_seed(recipe.train.seed)
@@ -94,7 +94,7 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
 
 def _all_weights(base: BaseModel) -> Any:
     if base.info.dtype != "float32" or base.info.quantization:
-        raise not_float32(base.info.pretrained, base.info.quantization or base.info.dtype, ALL)
+        raise float32_needed(base.info.pretrained, base.info.quantization or base.info.dtype, ALL)
     # The very base and no copy, of which memory may not hold two; its weights are kept aside and
     # put back.
     return base.model.requires_grad_(True)

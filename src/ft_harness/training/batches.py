@@ -2,8 +2,8 @@
 steps however cut.
 
 A step is the effective batch: the rows between two updates of the weights. Its rows depend on the
-seed, the epoch and the effective batch alone, so that another micro-batch, or as many processes
-more as rows less, learns the same.
+    seed, the epoch and the effective batch alone, so that another micro-batch, or more processes
+    with fewer rows each, learns the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STEPS_SORTED_TOGETHER = 4  # more saves little padding and mixes rows less (dec
 
 @dataclass(frozen=True)
 class Share:
-    """How the rows of a step are shared out.
+    """How the rows of a step are divided.
 
     Attributes:
         batch: rows that a process reads at once.
@@ -69,7 +69,7 @@ def _longest_first(rows: Sequence[int], lengths: Sequence[int]) -> list[int]:
 
 
 class StepSampler:
-    """Batches of row numbers for one process, a step behind the other; PyTorch's `batch_sampler`.
+    """Batches of row numbers for one process, step after step; PyTorch's `batch_sampler`.
 
     Each process has the same number of batches. Where rows are fewer than processes, at the end of
     an epoch, a process gets a batch of no rows.

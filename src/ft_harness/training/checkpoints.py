@@ -1,5 +1,5 @@
-"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used
-or older ones go."""
+"""Checkpoints of an unfinished adapter: complete or absent, and verified before one is used or
+older ones are deleted."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class CheckpointFolder:
         path: `adapters/<name>/checkpoints`.
         plan_hash: of everything that makes the adapter.
         limit: how many are kept; the best evaluation's beside the newest in any case.
-        start: the one to go on from; None: from the beginning.
+        start: the checkpoint to continue from; None: from the beginning.
         changes: of settings of execution, up to now.
     """
 
@@ -154,7 +154,7 @@ class CheckpointFolder:
         return [change for change in self.changes if change.setting == MICRO_BATCH]
 
     def record(self) -> dict[str, Any]:
-        """What the card's cost tells of stretches, by its fields."""
+        """The fields of the card's cost that describe stretches."""
         return {
             "resumed_from_step": step_of(self.start) if self.start else None,
             "micro_batch_changes": self.micro_batch_changes(),
@@ -167,7 +167,7 @@ class CheckpointFolder:
         return self.path / _UNFINISHED
 
     def note(self, change: SettingChange) -> None:
-        """Keep a change on disk: a run that is killed and continued tells of it too."""
+        """Save a change to disk, so that a run that is killed and continued reports it too."""
         self.changes.append(change)
         append_line(self.path / CHANGES_FILE, change.model_dump_json())
 
@@ -219,7 +219,8 @@ class CheckpointFolder:
 
     @contextmanager
     def writing(self, rescue: Callable[[str], None]) -> Iterator[None]:
-        """While a checkpoint is written: nothing unfinished is left, a fault says what is kept.
+        """Context for writing a checkpoint: nothing unfinished is left, and a fault says what is
+        kept.
 
         Args:
             rescue: writes the weights into another folder, if this one is lost.
@@ -306,8 +307,8 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
 
 
 def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
-    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins
-    anew.
+    """The checkpoints of an adapter's folder, and where to continue; without any, the history
+    starts afresh.
 
     Raises:
         InputError: they are another training's, or there are some and none can be used; nothing is

@@ -28,8 +28,8 @@ _TIMED_SECONDS = 0.2
 
 @cache
 def matmul_rate(device: str, dtype: str) -> float:
-    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in
-    0.2 s."""
+    """Floating-point operations per second in products of square matrices: 2 n^3 over the shortest
+    time within 0.2 s."""
     side = _SIDES[device]
     left = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     best, started = float("inf"), time.perf_counter()
@@ -44,12 +44,12 @@ def matmul_rate(device: str, dtype: str) -> float:
 
 
 def useful_flops(model: Any, tokens: float, targets: float) -> float:
-    """Floating-point operations of learning from so many tokens, of which `targets` go through the
+    """Floating-point operations of learning from this many tokens; `targets` of them go through the
     output head.
 
-    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of
-    its input; 2 more where the weight itself is trained. Padding, attention's own products, norms
-    and what is computed twice don't count.
+    A product with a weight matrix takes 2 operations per weight forward and 2 backward, for the
+    gradient of its input; 2 more where the weight itself is trained. Padding, attention's own
+    products, norms and what is computed twice don't count.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, total = base.get_output_embeddings(), 0.0
@@ -91,7 +91,7 @@ class Meter:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Time that is none of learning."""
+        """Context for time that is not spent learning."""
         started = time.monotonic()
         try:
             yield
@@ -103,7 +103,7 @@ class Meter:
         self._ended = time.monotonic()
 
     def spent(self) -> Spent:
-        """What all stretches cost up to now."""
+        """The cost of all stretches so far."""
         seconds = (self._ended or time.monotonic()) - self._started
         before = self._earlier
         return Spent(

@@ -1,7 +1,7 @@
 """One training shared by several processes: each computes rows of a step, and the gradients are
-added up once a step.
+added up once per step.
 
-The recipe's effective batch is shared out, so that the number of processes changes nothing of the
+The recipe's effective batch is divided, so that the number of processes does not change the
 adapter. The model is not wrapped: one exchange of an adapter's gradients costs little.
 
 Where accelerate's configuration asks for FSDP2, each process holds a part of the frozen base. A
@@ -49,13 +49,12 @@ _SETTINGS = {  # of accelerate's launcher: (its default, what is done here, in i
 
 
 def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """A launcher that would share out one model by other means than FSDP2: these average gradients
-    of their own, which then are neither the step's nor added up; and what FSDP2 can't hold in parts
-    here."""
+    """Faults of a launcher that would split one model by other means than FSDP2 (they average
+    gradients themselves), and of what FSDP2 can't shard here."""
     return _parts_problems(recipe) + [
         ConfigError(
-            f"the launcher shares out one model over the processes ({name}), "
-            "which is not done here",
+            f"the launcher splits one model over the processes ({name}), "
+            "which is not supported here",
             "a whole model in each process",
             "start with torchrun or accelerate launch --multi_gpu, and set model.quantization "
             "where memory is short; or train elsewhere and score the adapter here",
@@ -66,8 +65,7 @@ def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
 
 
 def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """What can't be held in parts: quantised weights, weights that are trained; and settings that
-    are not supported."""
+    """Faults of what can't be sharded: quantised weights, trained weights, unsupported settings."""
     if not processes.in_parts():
         return []
     # All faults at once: an allocation of eight GPUs is not waited for twice.
@@ -87,7 +85,7 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
         if (found := os.environ.get(name, silent)).lower() != done.lower():
             action = "change accelerate's configuration"
             faults.append((f"{name.lower()} is {found}", expected, action))
-    asked = f"the launcher asks for one model in parts ({ASKS_FOR_PARTS})"
+    asked = f"the launcher asks for a sharded model ({ASKS_FOR_PARTS})"
     return [
         ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults
     ]
@@ -100,7 +98,7 @@ def share_out(recipe: Recipe) -> Share:
     """The rows that this process reads; all of them together read the recipe's effective batch.
 
     Raises:
-        ConfigError: it can't be shared out evenly, or the launcher asks for what is not done here.
+        ConfigError: it can't be divided evenly, or the launcher asks for what is not supported.
     """
     # Before anything is written or exchanged: the launcher's other processes would wait for this
     # one.
@@ -145,7 +143,7 @@ def add_gradients(trained: list[torch.nn.Parameter]) -> None:
 
 
 def seed_batch(seed: int, step: int, turn: int) -> None:
-    """Dropout of its own for each batch of each process, which a continued run draws again.
+    """Seed dropout for each batch of each process, so that a continued run draws the same.
 
     Args:
         turn: number of the batch in its step.
@@ -169,7 +167,7 @@ def place(model: Any, device: str) -> None:
         device: where it is computed, and goes.
 
     Raises:
-        ConfigError: the model has no layers of the kinds that are to be in parts.
+        ConfigError: the model has no layers of the kinds to be sharded.
     """
     if not processes.in_parts():
         return
@@ -203,7 +201,7 @@ def _layers(model: Any) -> list[Any]:
     if missing or not layers:
         asked = ", ".join(missing or kinds) or "(unknown)"
         raise ConfigError(
-            f"the model has no layers of the kind {asked} to be held in parts",
+            f"the model has no layers of the kind {asked} to be sharded",
             "fsdp_transformer_layer_cls_to_wrap: the class of the model's layers, "
             "as LlamaDecoderLayer",
             "change accelerate's configuration",

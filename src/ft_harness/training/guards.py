@@ -1,4 +1,4 @@
-"""What guards a step of training: numbers that are not finite, signals, memory that runs out.
+"""Guards of a training step: numbers that are not finite, signals, memory that runs out.
 
 - Not finite: the step is not taken; the message names its rows. No checkpoint holds such a weight.
 - SIGINT and SIGTERM: the step is finished and saved first; a second signal leaves at once.
@@ -80,7 +80,7 @@ class CutShort(BaseException):
 
 
 class Stops:
-    """What a signal asked for while a training runs.
+    """Signals that arrive while a training runs.
 
     Attributes:
         requested: the signal that arrived; None: none did.
@@ -157,7 +157,7 @@ class Snapshot:
         self._random = random_state()
 
     def restore(self) -> None:
-        """Put both back."""
+        """Restore gradients and random generators."""
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
         restore_random_state(self._random)
@@ -169,7 +169,7 @@ def count_rows(batch: Batch) -> int:
 
 
 def split_rows(batch: Batch, rows: int) -> list[Batch]:
-    """Parts of at most so many rows each."""
+    """Parts of at most this many rows each."""
     return [
         {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
         for at in range(0, count_rows(batch), rows)
@@ -228,7 +228,7 @@ class MicroBatches:
 
 
 def out_of_memory(what: str) -> ResourceError:
-    """The fault of a training that memory is not enough for, whatever is cut."""
+    """The fault of a training that does not fit into memory, however it is split."""
     return ResourceError(
         f"memory ran out in training with {what}",
         "memory for one row, forward and backward",
@@ -239,7 +239,8 @@ def out_of_memory(what: str) -> ResourceError:
 
 @contextmanager
 def or_out_of_memory() -> Iterator[None]:
-    """Memory that runs out where no smaller batch would help, as in the optimizer's own step.
+    """Context for work in which no smaller batch would help if memory runs out, such as the
+    optimizer's step.
 
     Raises:
         ResourceError: it did.

@@ -20,6 +20,7 @@ from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.checkpoints import MANIFEST_FILE
 from ft_harness.training.lineage import parent_of
+from ft_harness.training.numerics import float32_needed
 
 CHECKPOINTING = {"use_reentrant": False}  # the other kind needs inputs that carry gradients
 _OPTIMIZER_FIELDS = {
@@ -37,7 +38,7 @@ ALL = "all of its weights"
 def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer over what a model trains; biases and norms do not decay.
 
-    Made before an `Accelerator`, whose shared state transformers' arguments begin anew.
+    Made before an `Accelerator`, because transformers' arguments reset its shared state.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     given = TrainingArguments(
@@ -61,8 +62,8 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
 
 
 def _keep_embeddings_exact(model: torch.nn.Module) -> None:
-    """The states of embeddings, of which most rows have no gradient, need 32 bits (bitsandbytes'
-    own advice)."""
+    """Keep the states of embeddings in 32 bits, as most of their rows have no gradient
+    (bitsandbytes' own advice)."""
     import bitsandbytes  # which has made the optimizer: needed by nobody else
 
     manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
@@ -72,7 +73,7 @@ def _keep_embeddings_exact(model: torch.nn.Module) -> None:
 
 
 def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """The recipe's schedule of the optimizer's learning rate in a training of so many steps."""
+    """The recipe's schedule of the optimizer's learning rate in a training of this many steps."""
     kwargs = dict(settings.lr_scheduler_kwargs)
     return get_scheduler(
         settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
@@ -244,20 +245,7 @@ def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
             dtype = stored_dtype(load_config(recipe.model))
     except InputError:
         return []
-    return [] if dtype == "float32" else [not_float32(recipe.model.pretrained, dtype, own)]
-
-
-def not_float32(pretrained: str, dtype: str, trained: str) -> InputError:
-    """Weights of a model in fewer bits can't be trained.
-
-    Args:
-        trained: which, in words.
-    """
-    return InputError(
-        f"{pretrained}: loaded in {dtype}, to train {trained}",
-        "weights in float32: fewer bits lose the small steps of the optimizer",
-        "--set model.dtype=float32; base and trained model are then both scored in float32",
-    )
+    return [] if dtype == "float32" else [float32_needed(recipe.model.pretrained, dtype, own)]
 
 
 def _checkpoint_problems(recipe: Recipe) -> list[FtHarnessError]:
@@ -286,7 +274,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
     return [
         InputError(
             f"train.gradient_checkpointing: {type(empty).__name__} doesn't support it",
-            "an architecture of which transformers can compute activations twice",
+            "an architecture whose activations transformers can recompute",
             "leave train.gradient_checkpointing out, "
             "with a smaller train.per_device_train_batch_size",
         )

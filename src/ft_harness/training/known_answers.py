@@ -1,5 +1,5 @@
-"""What base and adapter say of a few training rows, for the card: by these a server that has both
-can be checked where the weights are not at hand."""
+"""What base and adapter give for a few training rows, for the card, so that a server with both can
+be checked without the weights."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Way(NamedTuple):
-    """What of a batch is not computed.
+    """The parts of a batch that are not computed.
 
     Attributes:
         packs: padding.
@@ -47,8 +47,8 @@ class TargetLogits:
 
     Only these positions go through the output head; nothing is computed for padding, nor by the
     last layer for other positions, where the model comes out alike on two made-up rows. Models
-    whose `forward` lacks transformers' `logits_to_keep` compute all logits, of which these are
-    taken.
+    whose `forward` lacks transformers' `logits_to_keep` compute all logits, and these are selected
+    from them.
 
     Args:
         model: the transformers model, which may be wrapped by the time that it is called.
@@ -155,7 +155,7 @@ class TokenLikelihoods:
         # A model may scale or cap its logits after the head, which chunks would miss.
         same = torch.allclose(one, other, rtol=0, atol=_ALIKE)
         if not same:
-            logger.info("the model changes its logits: those of a batch are made at once")
+            logger.info("the model changes its logits: those of a batch are computed at once")
         return same
 
     def _measure(
@@ -206,7 +206,7 @@ def is_plain(head: Any) -> bool:
 
 @contextmanager
 def without_head(model: Any, *, really: bool = True) -> Iterator[torch.nn.Linear]:
-    """Within it the model's "logits" are what its output head, which this gives, would read.
+    """Context in which the model's "logits" are the inputs of its output head, which this yields.
 
     Args:
         really: else the head stays where it is.

@@ -1,5 +1,4 @@
-"""Going on from a finished adapter: its weights are the start, its history stays with what comes of
-it."""
+"""Continue a finished adapter: start from its weights, and keep its history with the new one."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _SHAPE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use
 
 
 def parent_of(recipe: Recipe) -> Path | None:
-    """The folder that training goes on from; None: a new adapter."""
+    """The folder of the adapter that training continues; None: a new adapter."""
     named = recipe.train.continue_from
     return Path(os.path.expanduser(named)) if named else None
 
@@ -136,7 +135,7 @@ def keep_histories(recipe: Recipe, folder: Path) -> None:
 
 
 def start_from_parent(recipe: Recipe, model: Any) -> None:
-    """Give a fresh model its parent's weights; optimizer and schedule start anew.
+    """Give a fresh model its parent's weights; optimizer and schedule start afresh.
 
     Raises:
         InputError: the parent's tensors aren't those of this model.

@@ -63,7 +63,7 @@ from ft_harness.training.reference import write_references
 from ft_harness.training.validation import EpochScorer, Scores, measure_validation
 
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
-# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
+# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number per parameter
 _MOMENTS = {"exp_avg", "exp_avg_sq", "state1", "state2"}
 _WORTH_SAVING = 10.0  # seconds of training since the last checkpoint
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Loop:
 
     Attributes:
         progress: how far it is.
-        meter: what it cost up to now; there from `run` on.
+        meter: its cost so far; available from `run` on.
     """
 
     meter: Meter
@@ -187,7 +187,7 @@ class Loop:
         self._close_step(evaluate=self._is_evaluation_due(), save=self._is_checkpoint_due())
 
     def _log(self, entry: HistoryEntry) -> None:
-        """Keep and show what a step or an evaluation came to."""
+        """Keep and show the results of a step or an evaluation."""
         with self.checkpoints.rescuing(self.model.save_pretrained):
             self.monitor.log(entry)
 
@@ -225,7 +225,7 @@ class Loop:
         step = self.progress.step + 1
         logger.warning(
             "memory ran out in step %d with %d rows at once; "
-            "the step is done again with %d, which stays so",
+            "the step is repeated with %d, which is kept",
             *(step, before, after),
         )
         change = SettingChange(step=step, setting=MICRO_BATCH, before=before, after=after)
@@ -289,7 +289,8 @@ class Loop:
         return sum_counts([arrived], self.accelerator.device) != [0]
 
     def _evaluate(self) -> bool:
-        """Look at the validation split; whether its weights are to be kept as the best so far."""
+        """Evaluate on the validation split; returns whether to keep the weights as the best so
+        far."""
         with self.meter.evaluating():
             with self.stops.cutting(alone=self.share.processes == 1):
                 loss, scores = self._measure()

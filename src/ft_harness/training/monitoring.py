@@ -1,4 +1,4 @@
-"""What watches a training: the history on disk, the bar, and trackers next to them.
+"""Monitors of a training: the history on disk, the progress bar, and trackers.
 
 Trackers are accelerate's own. They are given numbers and the recipe's own words, they are never the
 only copy, and nothing that fails in them stops a training.
@@ -65,7 +65,7 @@ class Monitor:
             tracker.begin()
 
     def log(self, entry: HistoryEntry) -> None:
-        """What a step or an evaluation came to; the history has it first.
+        """Log the results of a step or an evaluation, in the history first.
 
         Raises:
             StorageLostError: the history is gone, and with it the steps before.
@@ -123,7 +123,7 @@ def shown_config(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 class Tracker:
-    """One tracker of accelerate's, until it fails: it is worth no run."""
+    """One of accelerate's trackers, used until it fails; its failure never stops a run."""
 
     def __init__(self, name: str, config: dict[str, Any], folder: Path) -> None:
         self._name, self._config, self._folder = name, config, folder
@@ -175,7 +175,7 @@ class Tracker:
 
 
 def track_results(recipe: Recipe, folder: Path, numbers: Mapping[str, float], step: int) -> None:
-    """Give the recipe's trackers what the finished adapter came to, in the run of its training."""
+    """Give the recipe's trackers the finished adapter's scores, in the run of its training."""
     config = shown_config(recipe, folder.name)
     for name in recipe.train.report_to:
         tracker = Tracker(name, config, folder)

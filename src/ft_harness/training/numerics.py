@@ -1,6 +1,6 @@
 """How a training computes: number formats, attention on a CPU, and the random generators.
 
-What is learnt is float32; the products with a base of 16 bits are made in its own format.
+Trained weights are float32; products with a 16-bit base are computed in its format.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from ft_harness.errors import InputError
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lora_product import ADAPTER, QuickProduct, plain_layers
 from ft_harness.models.number_formats import SIXTEEN_BITS
@@ -60,6 +61,19 @@ def describe_precision(base: BaseModel, model: Any) -> str:
     trained = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
     kept = base.info.quantization or base.info.dtype
     return f"base {kept}, trained weights {' and '.join(sorted(trained))}"
+
+
+def float32_needed(pretrained: str, dtype: str, trained: str) -> InputError:
+    """The error for weights in fewer bits than float32, which can't be trained.
+
+    Args:
+        trained: which, in words.
+    """
+    return InputError(
+        f"{pretrained}: loaded in {dtype}, to train {trained}",
+        "weights in float32: fewer bits lose the small steps of the optimizer",
+        "--set model.dtype=float32; base and trained model are then both scored in float32",
+    )
 
 
 # --- attention ----------------------------------------------------------------------------------
@@ -145,7 +159,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def draws_undone() -> Iterator[None]:
-    """Whatever is drawn inside, the generators are as before afterwards."""
+    """Context that restores the random generators afterwards, whatever is drawn in it."""
     before = random_state()
     try:
         yield

@@ -1,5 +1,5 @@
 """What is learnt: how rows become a batch, and the loss over a batch's targets; answers, a head's
-labels, or pairs of answers of which the chosen one is to become the likelier."""
+labels, or pairs of answers, the chosen one to become likelier."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PreferenceLoss:
-    """The loss of pairs by TRL's names, and what their rewards came to.
+    """The loss of pairs by TRL's names, and the scores of their rewards.
 
     Attributes:
         likelihoods: as `PairLikelihoods` gives them.

@@ -1,4 +1,4 @@
-"""A batch without its padding: the tokens of its rows one behind the other.
+"""A batch without its padding: the tokens of its rows one after the other.
 
 All that a model does token by token it does for these alone. Attention, the one place where tokens
 meet, gets them as padded rows again, and so needs no mask for which of them belong together.
@@ -87,7 +87,7 @@ def follows_masks(model: Any) -> bool:
 
 
 def passes_packing_on(model: Any) -> bool:
-    """Whether a model is said to hand what it is given on to attention, which then has rows."""
+    """Whether a model is known to pass its arguments on to attention, which then has the rows."""
     attention = getattr(model.config, "_attn_implementation", None)
     given = getattr(model, "_supports_attention_backend", False)
     return attention == "sdpa" and given and follows_masks(model)

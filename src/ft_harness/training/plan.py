@@ -1,4 +1,5 @@
-"""What an adapter is trained on, and what says whether a folder holds this adapter or another."""
+"""What an adapter is trained on, and the identity that tells whether a folder holds this adapter or
+another."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class TrainingSet:
         validation: rows for the loss per epoch, none of them trained on.
         validation_hash: hash of all validation docs, where they decide something of the adapter;
             else None.
-        lineage: the adapters that training goes on from, oldest first.
+        lineage: the adapters that training continues, oldest first.
         form: how the prompts are rendered.
     """
 
@@ -169,7 +170,7 @@ class TrainingPlan:
     data: TrainingSet
 
     def identity(self) -> dict[str, Any]:
-        """Everything that makes the adapter; equal identities give equal adapters."""
+        """Everything that determines the adapter; equal identities give equal adapters."""
         made_of = _made_of(self.recipe, self.base.info, self.data)
         return {"training_version": TRAINING_VERSION, **made_of}
 

@@ -1,5 +1,5 @@
-"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They
-are undone."""
+"""A few steps on the same rows before training, undone afterwards: a loss that doesn't fall there
+won't fall at all."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _SMALL = 1e-3  # a relative change of the loss that says nothing
 _NOTHING_TO_LEARN = 0.01  # nats for a target
 _CAUSES = {
     "rises": "train.learning_rate is too high for this adapter: try a tenth of it",
-    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: "
-    "try ten times as much",
+    "stays": "train.learning_rate is too low for this adapter, or its target modules matter "
+    "little: try ten times as much",
     "no gradient": "no gradient reaches what is trained: look at adapter.target_modules "
     "and at the tokens that carry loss (ft-harness check shows them)",
     "near zero": "the loss is near zero from the start: the prompt may hold the answer, "
@@ -140,7 +140,7 @@ def _probe(
 
 
 def judge(first: float, last: float, gradient: float) -> Probe:
-    """What the loss before and after ten steps says, with the norm of the first gradient."""
+    """The verdict from the loss before and after ten steps and the norm of the first gradient."""
     # In this order: without a gradient a loss near zero says nothing of the data.
     if not gradient:
         verdict = "no gradient"

@@ -17,7 +17,7 @@ MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 
 
 class Spent(BaseModel):
-    """What a training cost up to now, over all its stretches.
+    """The cost of a training so far, over all its stretches.
 
     Attributes:
         evaluation_seconds: of the seconds, on validation and on the reference of pairs.
@@ -112,7 +112,7 @@ def read_changes(path: Path) -> list[SettingChange]:
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
             "the file as it was written",
-            f"delete {file.name}; the card will not tell of these changes",
+            f"delete {file.name}; the card will not mention these changes",
         ) from error
 
 

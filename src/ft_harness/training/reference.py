@@ -35,7 +35,7 @@ _SPLITS = ("examples", "validation")  # of a training set
 def with_references(
     plan: TrainingPlan, model: Any, start: Path | None, share: Share
 ) -> TrainingPlan:
-    """The plan, each of its pairs with the reference's log-likelihoods; as it is where no pairs are
+    """The plan with the reference's log-likelihoods for each pair; unchanged if no pairs are
     learnt.
 
     Args:

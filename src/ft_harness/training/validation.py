@@ -34,7 +34,7 @@ _WHOLE = 1e-6  # of an epoch, which is counted in floating point
 
 @dataclass(frozen=True)
 class EpochScorer:
-    """How the task's metrics are measured during training.
+    """Measures the task's metrics during training.
 
     Attributes:
         score_epoch: the model that is trained -> metrics on the chosen validation docs; None:
@@ -64,7 +64,7 @@ def measure_validation(
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's
     own stay as they are. Every process takes part in as many batches, some of them without rows: a
-    base in parts is computed by all.
+    sharded base is computed by all.
     """
     # A batch of one length has no padding, which some heads would mix in.
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
@@ -104,7 +104,7 @@ def load_best(
     """Give the model the weights of its best evaluation.
 
     Returns:
-        What the card says of that; nothing where the last weights are kept.
+        What the card says about that; nothing if the last weights are kept.
 
     Raises:
         InputError: no evaluation had a value, or the checkpoint of the best one is gone.

@@ -17,7 +17,8 @@ from ft_harness.comparison.cases.nearest import (
     find_nearest,
     read_nearest,
 )
-from ft_harness.comparison.cases.sheets import (
+from ft_harness.comparison.cases.slices import MIN_ITEMS, Slice
+from ft_harness.comparison.cases.summary import (
     Case,
     CaseSummary,
     Choice,
@@ -26,7 +27,6 @@ from ft_harness.comparison.cases.sheets import (
     find_cases,
     list_cases,
 )
-from ft_harness.comparison.cases.slices import MIN_ITEMS, Slice
 from ft_harness.comparison.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
 from ft_harness.comparison.cases.traits import field_kind
 from ft_harness.comparison.cases.transitions import (

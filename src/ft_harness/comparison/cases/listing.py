@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from ft_harness.comparison.cases.choices import name_choices, note_word, read_labels
-from ft_harness.comparison.cases.sheets import (
+from ft_harness.comparison.cases.summary import (
     list_cases,
     tag_pairs,
 )

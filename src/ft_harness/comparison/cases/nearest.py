@@ -10,7 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ft_harness.comparison.cases.sheets import CaseSummary, NearestExample, change_cases, list_cases
+from ft_harness.comparison.cases.summary import (
+    CaseSummary,
+    NearestExample,
+    change_cases,
+    list_cases,
+)
 from ft_harness.comparison.cases.traits import content_words, join_fields, show_fields
 from ft_harness.records import Frozen, read_kept
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, list_cases
+from ft_harness.comparison.cases.summary import Case, CaseSummary, change_cases, list_cases
 from ft_harness.comparison.cases.traits import join_fields
 from ft_harness.comparison.cases.transitions import Transition
 from ft_harness.errors import InputError

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
-from ft_harness.data.overlap import Item, find_fields, plain
+from ft_harness.data.fingerprints import Item, find_fields, plain
 from ft_harness.metrics.characters import punctuation, split_tokens
 from ft_harness.records import Sample
 

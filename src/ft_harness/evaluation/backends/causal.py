@@ -34,7 +34,7 @@ _PROOF_LENGTH = 64
 
 
 def named_base(peft: str | None) -> str:
-    """The base model of an adapter that is named alone.
+    """The base model of an adapter that is named without a base.
 
     Raises:
         ConfigError: none is named.
@@ -151,7 +151,7 @@ class CausalLM(RequestLM):
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take on top of the weights."""
+        """Bytes that a batch may take on top of the weights."""
         return self.scorer.budget.free
 
     def _pad(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError, raise_problems
-from ft_harness.evaluation.backends.answers import ScoredAnswer
+from ft_harness.evaluation.backends.answer_types import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.head_batches import try_batches
@@ -113,7 +113,7 @@ class ClassifierLM(DistributedLM):
 
     Attributes:
         truncated_prompts: prompts of docs whose texts were cut.
-        scored_tokens: read, each doc's once.
+        scored_tokens: tokens read, each doc counted once.
         fallback: None; there is one way only.
         effort: what was done to answer so far.
         store: responses that are not computed again; see `ft-causal`.
@@ -174,7 +174,7 @@ class ClassifierLM(DistributedLM):
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take on top of the weights."""
+        """Bytes that a batch may take on top of the weights."""
         return budget_of(self.base.model).free
 
     # --- requests

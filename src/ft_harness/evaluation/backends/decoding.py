@@ -10,7 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
-from ft_harness.errors import InputError, first_line, suggest
+from ft_harness.errors import InputError, expected_values, first_line, suggest
 from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
@@ -73,7 +73,7 @@ def problems(
 def room_problems(
     tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
 ) -> list[InputError]:
-    """Answers that may be as long as the context, so that no prompt fits before them.
+    """Faults of answers that may fill the whole context, so that no prompt fits before them.
 
     Args:
         context: what the model reads, in tokens.
@@ -102,9 +102,9 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             said = (
                 f"is {decoding[name]!r}"
                 if name in names
-                else f"is no argument of decoding{suggest(name, names)}"
+                else f"is not a decoding argument{suggest(name, names)}"
             )
-            right = each["msg"] if name in names else ", ".join(names)
+            right = expected_values([each]) if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
         return
     # A task may sample by itself: what counts is the two together.
@@ -127,7 +127,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
 
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """Within it what transformers does not generate with is a fault of the settings.
+    """Context in which transformers' refusal to generate is reported as a fault of the settings.
 
     Args:
         name: of the model.

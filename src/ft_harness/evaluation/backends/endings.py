@@ -14,7 +14,7 @@ class Continuation(NamedTuple):
 
     Attributes:
         tokens: generated, without EOS and what comes after.
-        truncated: it came to the most tokens without EOS or a stop string.
+        truncated: it reached the token limit without EOS or a stop string.
     """
 
     text: str
@@ -78,7 +78,7 @@ class Endings:
 
 
 def reach_of(stop: Sequence[str]) -> int:
-    """Tokens within which a stop string lies that ends now.
+    """How many of the last tokens can hold a stop string that ends now.
 
     A token has at least one byte, so these are as many as it has bytes; a few more let words and
     characters of several tokens decode whole.

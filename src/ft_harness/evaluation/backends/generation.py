@@ -20,10 +20,17 @@ from ft_harness.evaluation.backends.greedy import (
     Slots,
     Writer,
     columns_of,
-    prompt_rows,
     read_all,
 )
-from ft_harness.evaluation.backends.planning import ROOM, STRETCH, Limits, Query, Size, Tokens
+from ft_harness.evaluation.backends.planning import (
+    ROOM,
+    STRETCH,
+    Limits,
+    Query,
+    Size,
+    Tokens,
+    prompt_rows,
+)
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger
@@ -41,12 +48,12 @@ _TURNS = 4  # greedy prompts of a batch for each that is written at once: answer
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is continued, and how.
+    """A prompt to continue, and how to continue it.
 
     Attributes:
         ids: the prompt's tokens, at least one.
         stop: strings that end an answer and are no part of it.
-        most: tokens that may be generated.
+        most: tokens that may be generated at most.
         settings: other arguments of `generate`.
     """
 
@@ -108,15 +115,15 @@ class Generator:
         return [None if response is None else Continuation(*response) for response in found]
 
     def _shared(self) -> str:
-        """What all answers depend on besides the model state: generation settings of the model,
-        tokens that end."""
+        """What all answers depend on besides the model state: the model's generation settings, end
+        tokens."""
         settings = generation_settings(self.scorer.model)
         return canonical_json(
             [settings, sorted(self.endings.ids), sorted(self.tokenizer.all_special_ids)]
         )
 
     def _request(self, prompt: Prompt, shared: str) -> str:
-        """A text that says all of a request; a sampled one's seed comes from its text."""
+        """A text that identifies a request; it is also the source of a sampled answer's seed."""
         # Its seed is made of the text, as two texts may have the same tokens.
         drawn = f"|{self.seed}|{prompt.text}" if prompt.sampled else ""
         return f"generate|{shared}|{prompt.kind}|{prompt.ids}{drawn}"
@@ -195,7 +202,7 @@ class Generator:
         return self._needs(count, prompts)
 
     def _needs(self, count: int, prompts: Sequence[Prompt]) -> tuple[int, int]:
-        """(tokens of the longest, bytes) of so many of these prompts."""
+        """(tokens of the longest, bytes) of this many of these prompts."""
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         if not (self._shares(prompts) and self._is_greedy(first)):
             return self._cost(count, width, first)
@@ -218,7 +225,7 @@ class Generator:
         return needed <= self.scorer.budget.free and self.allowance.allows(length, needed)
 
     def _fits_beside(self, taken: int) -> Callable[[Size], bool]:
-        """Whether rows are read at once next to so many bytes of what is written."""
+        """Whether rows can be read at once beside this many bytes of what is being written."""
 
         def fits(size: Size) -> bool:
             needed = taken + self.scorer.budget.needs_reading(size)
@@ -247,7 +254,7 @@ class Generator:
         return [self.endings.read(ids, first.stop) for ids in found]
 
     def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
-        """The same by transformers' `generate`."""
+        """Continuations of one batch by transformers' `generate`."""
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         pad, ends = self.scorer.pad, sorted(self.endings.ids)
         # From the left: generation goes on at the right end of every row.

@@ -1,5 +1,5 @@
-"""Greedy answers of many prompts: those that begin alike are read together, each answer ends at its
-own end, and the next prompt takes its place.
+"""Greedy answers to many prompts: those with a common beginning are read together, and when an
+answer ends the next prompt takes its slot.
 
     rows of prompts (trees) -> read into a cache -> each prompt's keys and values into a slot
     -> a token for every slot at a time -> slots of answers that ended are filled again
@@ -21,11 +21,10 @@ from ft_harness.evaluation.backends.forward import build_inputs, logits_of
 from ft_harness.evaluation.backends.planning import (
     Batch,
     Limits,
-    Query,
     Row,
     Size,
     Tokens,
-    make_rows,
+    prompt_rows,
 )
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.traits import cache_argument
@@ -37,15 +36,6 @@ Ended = Callable[[list[list[int]]], list[bool]]
 Fits = Callable[[Size], bool]
 
 # --- reading --------------------------------------------------------------------------------------
-
-
-def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
-    """Rows that hold numbered prompts, those with the longest prompt first."""
-    # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
-    # logits behind it.
-    queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
-    rows = make_rows(queries, 0, limits)
-    return sorted(rows, key=lambda row: max(map(len, row.stems)), reverse=True)
 
 
 class Read(NamedTuple):
@@ -82,7 +72,7 @@ def read(scorer: Scorer, rows: list[Row]) -> Iterator[Read]:
 
 
 def next_rows(waiting: deque[Row], prompts: int, fits: Fits) -> list[Row]:
-    """Take the next rows, of so many prompts in all at most, that are read at once."""
+    """Take the next rows to be read at once, with at most this many prompts in all."""
     rows: list[Row] = []
     width = count = 0
     while waiting and (count := count + len(waiting[0].reads)) <= prompts:
@@ -149,7 +139,8 @@ class Text:
         return self._follow(GUESSED) if self._right >= _TRUSTED else []
 
     def _follow(self, count: int) -> list[int]:
-        """So many tokens that came behind the last two before; none where these are new."""
+        """The tokens that followed an earlier occurrence of the last two; none if there is no
+        such."""
         start = self._places.get(tuple(self.tokens[-2:]))
         if start is None:
             return []
@@ -159,7 +150,7 @@ class Text:
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer of which each row is written behind its own last column.
+    """A cache layer that appends to each row after its own last column.
 
     Attributes:
         keys, values: [slots, heads, columns, D].
@@ -231,7 +222,7 @@ class Slots:
         self.texts[place] = last
 
     def guess(self) -> list[list[int]]:
-        """What may come next in each text; nothing where this is known of less than half."""
+        """Guesses of what comes next in each text; nothing if fewer than half have one."""
         guesses = [text.guess() for text in self.texts]
         # All rows of a step have the same length, guessed or not.
         enough = 2 * sum(map(bool, guesses)) >= len(guesses)

@@ -115,11 +115,11 @@ def _alike(first: Tokens, second: Tokens) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far rows and batches may go.
+    """Limits on rows and batches.
 
     Attributes:
         branches: whether a row may hold sequences that part; else each is a plain sequence.
-        window: tokens that a row with branches may have; None: any.
+        window: tokens that a row with branches may have; None: no limit.
         most: prompts of a row and of a batch; None: as many as memory holds.
     """
 
@@ -165,6 +165,15 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
     return rows
 
 
+def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
+    """Rows that hold numbered prompts, those with the longest prompt first."""
+    # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
+    # logits behind it.
+    queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
+    rows = make_rows(queries, 0, limits)
+    return sorted(rows, key=lambda row: max(map(len, row.stems)), reverse=True)
+
+
 def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Spans (start, end) of sorted stems whose neighbours share `shared` tokens: split where that
     saves more tokens."""
@@ -187,8 +196,8 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
-    """The prefix of each different stem that is worth a cache: many others begin with it. Where
-    none is: empty.
+    """For each different stem, the prefix that is worth a cache as many others begin with it; else
+    empty.
 
     A stem keeps at least one token of its own, which predicts the answer's first.
     """

@@ -1,5 +1,5 @@
-"""What is done where memory runs out: the same requests again in smaller batches; one that doesn't
-fit alone fails."""
+"""When memory runs out, compute the same requests again in smaller batches; one that doesn't fit
+alone fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Effort:
     Attributes:
         computed: by the model.
         reused: taken from the store.
-        failed: for which memory was not enough.
+        failed: memory was not enough for them.
         halvings: how often the budget of a length class was halved.
     """
 
@@ -54,7 +54,7 @@ class Allowance:
         return limit is None or needed <= limit
 
     def halve(self, length: int, needed: int) -> None:
-        """From now on half of what a batch needed that ran out of memory."""
+        """From now on allow half of what the batch that ran out of memory needed."""
         self.effort.halvings += 1
         # By classes of length: what ran out of memory at 2,000 tokens says nothing of batches of
         # 50.
@@ -117,9 +117,9 @@ def complete(
 ) -> dict[int, Any]:
     """The response of each request by number; None where memory was not enough for it alone.
 
-    A batch of which all is stored is not computed. One of which a part is stored is computed whole,
-    so that its numbers equal an uninterrupted run; but where memory ran out
-    before, only what is missing.
+    A batch that is stored completely is not computed. One that is stored in part is computed whole,
+    so that its numbers equal those of an uninterrupted run; but if memory ran out before, only what
+    is missing.
 
     Args:
         allowance: what `work` plans its batches by too.

@@ -1,4 +1,4 @@
-"""lm-eval's requests as tokens, and what came of them as lm-eval's answers: one way for each
+"""lm-eval's requests as tokens, and their results as lm-eval's answers, the same way for every
 back-end of a causal model."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ft_harness.errors import InputError, ResourceError
-from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.evaluation.backends.answer_types import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.backends.decoding import no_room
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.endings import Continuation
@@ -55,7 +55,7 @@ class RequestLM(DistributedLM, HookedHFLM):
     Attributes:
         truncated_prompts: those that were cut from the left.
         scored_tokens: of all requests, prompts counted for each answer.
-        rows: of the model's embedding, a token each; None: not known.
+        rows: of the model's embedding, one per token; None: not known.
     """
 
     scorer: _Scorer
@@ -192,7 +192,7 @@ class RequestLM(DistributedLM, HookedHFLM):
     def generate_until(
         self, requests: list[Any], disable_tqdm: bool = False
     ) -> list[GeneratedText]:
-        """Texts that go on after the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
+        """Continuations of the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
         prompts = [self._prompt(*request.args) for request in requests]
         texts = self.generator.generate(prompts)
         results: list[GeneratedText] = []

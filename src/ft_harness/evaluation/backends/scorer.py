@@ -1,5 +1,5 @@
-"""Log-likelihoods of many queries by a causal model: quick where the model is known to allow it,
-plain where not."""
+"""Log-likelihoods of many queries by a causal model: fast where the model is known to allow it,
+else in the plain way."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Scorer:
     """Scores queries in batches.
 
     Attributes:
-        traits: what is made use of; the check before the first batch may take some of it back.
+        traits: the fast ways that are used; the check before the first batch may disable some.
         effort: what was done so far.
         store: responses that are not computed again; new ones are added.
-        fallback: why some or all of it is not made use of, in one line; None: all is.
+        fallback: why some or all fast ways are not used, in one line; None: all are.
     """
 
     def __init__(self, model: Any, name: str, pad: int, most: int | None) -> None:

@@ -25,7 +25,7 @@ Response = list[Any]
 
 
 def _line(key: str, response: Response | None) -> str:
-    """A line of the store. The check is made of the text without secrets, as it is written."""
+    """A line of the store. The checksum is of the text without secrets, as it is written."""
     # Without secrets first, then the check: what is read back is what was written.
     body = canonical_json(redact_values({"key": key, "response": response}))
     return f'{{"check":"{sha256_text(body)[:_CHECK_LENGTH]}",{body[1:]}'

@@ -34,7 +34,7 @@ _KEY = re.compile(r"base_model\.model\.(.+?)\.(lora_\w+|ia3_l)(?:\..+)?")
 
 
 def _code(config: dict[str, Any]) -> str | None:
-    """The field that would run code of somebody else's choice."""
+    """The fault of a field that would run foreign code."""
     named = [name for name in _CODE if config.get(name)]
     named += [name for name in config if name.startswith("_attn_implementation") and config[name]]
     if config.get("trust_remote_code"):
@@ -254,7 +254,7 @@ def _from_weights(adapter: AdapterFolder, field: str) -> dict[str, Any]:
 
 
 def unread(adapter: AdapterFolder) -> list[str]:
-    """A sentence on fields that were left out: empty ones that this PEFT doesn't know, and
+    """One sentence on fields that were left out: empty ones that this PEFT doesn't know, and
     expressions of an adapter without a card."""
     unknown, expressions = _unknown(adapter.config), _expressions(adapter.config)
     found = []

@@ -143,7 +143,7 @@ def _keys(
             InputError(
                 f"{adapter}: {grown[0]} has shape {stored[grown[0]].shape}, "
                 f"the base's {base[copied_names(grown[0])]}",
-                "the base's own tokens and labels; a vocabulary is neither cut nor grown",
+                "the base's own tokens and labels; a vocabulary is neither cut nor extended",
                 "use the base it was trained on, or score a merged model",
             )
         ]
@@ -196,7 +196,9 @@ def nonfinite_problems(adapter: AdapterFolder, tensors: Mapping[str, Any]) -> li
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     return [
         NonFiniteError(
-            f"{adapter}: {key} holds NaN or infinity", "finite weights", "train it again, lower lr"
+            f"{adapter}: {key} holds NaN or infinity",
+            "finite weights",
+            "train it again with a lower learning rate",
         )
         for key in broken[:1]
     ]

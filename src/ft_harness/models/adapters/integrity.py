@@ -231,7 +231,7 @@ def _shown(adapter: AdapterFolder, trained: str, asked: str, named: str) -> Inpu
 
 
 def unchecked(adapter: AdapterFolder, base: BaseName, tokenizer: Any, rows: int) -> list[str]:
-    """What of an adapter without faults could not be checked, a sentence each; empty for one of
+    """What could not be checked of an adapter without faults, one sentence each; empty for one of
     ours.
 
     Args:

@@ -1,5 +1,5 @@
-"""An adapter on its base: attached, proven to change what the base says, and removed again without
-a trace."""
+"""An adapter on its base: attached, proven to change the base's output, and removed without a
+trace."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def attach(
     """The base with a checked and proven adapter, for good.
 
     Args:
-        prompts: real ones, on which the adapter must change what the model says.
+        prompts: real ones, on which the adapter must change the model's output.
         form: how they are rendered; None: not known, and not compared.
 
     Raises:

@@ -119,7 +119,7 @@ def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
     return [
         InputError(
             f"adapter.{asked[0]} with target_modules {adapter.target_modules!r}: "
-            "PEFT takes it for a list alone",
+            "PEFT accepts it only with a list",
             f"a list of module names, as [{', '.join(_linear_names(empty)[:12])}]",
             f"list the modules in adapter.target_modules, or leave adapter.{asked[0]} out",
         )

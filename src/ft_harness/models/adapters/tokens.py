@@ -113,7 +113,7 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
 def _fault(path: Path, what: str, tokens: list[str]) -> InputError:
     return InputError(
         f"{path}: {what} (as {tokens[0][:40]!r})",
-        "the tokenizer of the base; its vocabulary is neither cut nor grown",
+        "the tokenizer of the base; its vocabulary is neither cut nor extended",
         "use the base it was trained on, or score a merged model",
     )
 

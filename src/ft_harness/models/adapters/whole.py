@@ -1,5 +1,5 @@
-"""A model of which all weights were trained, in an adapter's place: its weights are checked, and
-put into the loaded base."""
+"""A fully trained model in an adapter's place: its weights are checked and put into the loaded
+base."""
 
 from __future__ import annotations
 

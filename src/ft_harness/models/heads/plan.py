@@ -1,4 +1,4 @@
-"""What a head is asked to be: one output for each choice of the task, under the task's names."""
+"""The head that a task needs: one output for each choice, under the task's names."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def own_modules(model: Any) -> tuple[str, ...]:
 
 
 def _absent(model: Any, missing: Iterable[str]) -> tuple[str, ...]:
-    """The largest modules of which the checkpoint has no weight at all, sorted."""
+    """The largest modules without any weight in the checkpoint, sorted."""
     lacking = set(missing)
     return tuple(sorted({_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}))
 
@@ -149,8 +149,8 @@ def misfits(
 
 
 def _outermost(model: Any, name: str, lacking: set[str]) -> str:
-    """The outermost module around `name` of which every weight is missing; `name` itself if it has
-    one left."""
+    """The outermost module around `name` with every weight missing; `name` itself if it has one
+    left."""
     parts = name.split(".")
     for depth in range(1, len(parts)):
         outer = ".".join(parts[:depth])
@@ -301,8 +301,8 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
-    """An adapter's head must be trained, from the very one that the base has; what can't be
-    checked, a line each.
+    """An adapter's head must be trained, from the very one that the base has; returns what can't be
+    checked, one line each.
 
     Args:
         config: the adapter's PEFT configuration.

@@ -29,12 +29,12 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
 
 
 def saving_with(tracker: type) -> AbstractContextManager[None]:
-    """Within it the command writes its files through `tracker`."""
+    """Context in which the command writes its files through `tracker`."""
     return _replaced(loggers, "EvaluationTracker", tracker)
 
 
 def building_with(task_class: type) -> AbstractContextManager[None]:
-    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
+    """Context in which lm-eval builds tasks of this class from YAMLs."""
     return _replaced(_factory, "ConfigurableTask", task_class)
 
 

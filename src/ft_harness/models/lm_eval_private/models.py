@@ -26,7 +26,7 @@ def render_chat(
 
 
 class HookedHFLM(HFLM):  # type: ignore[misc]
-    """lm-eval's `hf` model, whose private hooks have public names."""
+    """lm-eval's `hf` model with public names for its private hooks."""
 
     def create_model(self, pretrained: str, **options: Any) -> None:
         """Load the model."""

@@ -1,4 +1,4 @@
-"""What tasks need of lm-eval's private parts: templates, foreign code, the tokens of requests."""
+"""lm-eval's private parts that tasks need: templates, foreign code, the tokens of requests."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _limited_environment() -> LimitedEnvironment:
 
 @contextmanager
 def compiled_templates() -> Iterator[None]:
-    """lm-eval compiles a task's templates anew for each doc; within this context, once."""
+    """lm-eval compiles a task's templates for each doc; within this context, only once."""
     compile_template = utils.env.from_string
     utils.env.from_string = lru_cache(maxsize=256)(compile_template)
     try:

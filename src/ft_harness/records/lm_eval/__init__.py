@@ -1,1 +1,1 @@
-"""What plain lm-eval wrote -> records and samples."""
+"""Output of plain lm-eval -> records and samples."""

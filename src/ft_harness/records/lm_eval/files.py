@@ -109,7 +109,7 @@ def _sort_in(found: Files, path: Path, top: Path) -> None:
     if not path.resolve().is_relative_to(top):
         found.refused.append(f"{path}: a link out of the folder, not followed")
     elif not path.is_file():
-        found.refused.append(f"{path}: no regular file")
+        found.refused.append(f"{path}: not a regular file")
     else:
         home.append(path)
 
@@ -170,7 +170,7 @@ def read_results(path: Path) -> Mapping[str, Any]:
         )
     content = parse_json(path.read_bytes())
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
-        raise ValueError("no results of lm-eval: it has no object 'results'")
+        raise ValueError("not results of lm-eval: it has no object 'results'")
     return content
 
 
@@ -187,6 +187,6 @@ def parse_json(text: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start})") from error
     except RecursionError as error:
-        raise ValueError("brackets too deep") from error
+        raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg}, character {error.pos})") from error

@@ -1,9 +1,9 @@
 """Evaluations that lm-eval's own command wrote (`--log_samples --output_path`), as records of ours.
 
 Each task and filter of a run becomes a record and samples as we write them, in a temporary folder
-(`TMPDIR` says where) that goes when the process ends: what reads evaluations needs to know no other
-form. Scores are made of the samples anew; where they don't come to what the results file says, the
-evaluation is left out.
+(`TMPDIR` says where) that is removed when the process ends, so that readers of evaluations need to
+know no other form. Scores are recomputed from the samples; if they differ from the results file,
+the evaluation is left out.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def _no_search() -> Iterator[None]:
 
 
 def read_runs(runs: Sequence[Run]) -> Foreign:
-    """All that these runs hold; of several runs of one model, task and protocol in one folder the
-    newest whole one.
+    """The evaluations of these runs; of several runs of one model, task and protocol in one folder,
+    the newest complete one.
 
     Args:
         runs: newest first, of each folder.
@@ -199,7 +199,7 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
             raise ValueError("no samples in it")
         if task_run.effective is not None and totals.items != task_run.effective:
             raise ValueError(
-                f"{totals.items} samples, the results are of {task_run.effective}: not whole"
+                f"{totals.items} samples, but the results are of {task_run.effective}: incomplete"
             )
         stated = task_run.values(wanted)
         kept, dropped = totals.check(stated)

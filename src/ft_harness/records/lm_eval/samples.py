@@ -1,8 +1,8 @@
-"""The samples that lm-eval wrote, one line a doc and filter, as ours: repaired once, here.
+"""The samples that lm-eval wrote, one line per doc and filter, as ours: repaired once, here.
 
-Numbers are written as texts, NaN is bare, requests are objects with numbered keys. What is no
-number becomes null. A million lines are read where a thousand evaluations are: a sample is the
-plain mapping of its fields here, each made of the type that `Sample` wants.
+Numbers are written as texts, NaN is bare, requests are objects with numbered keys. Anything else
+than a number becomes null. There may be a million lines, so a sample is a plain mapping of its
+fields here, each of the type that `Sample` wants.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Lines:
                         _check_unicode(item)
                     sample = self._read(item, occurrences)
                 except (ValueError, RecursionError) as error:
-                    raise ValueError(f"line {number}: {error or 'brackets too deep'}") from error
+                    raise ValueError(f"line {number}: {error or 'nested too deeply'}") from error
                 if sample is not None:
                     yield sample
         self.tick(read - ticked)
@@ -93,7 +93,7 @@ class Lines:
             or not isinstance(item.get("doc_id"), int)
             or "doc" not in item
         ):
-            raise ValueError("no sample of lm-eval: it has no doc_id and doc")
+            raise ValueError("not a sample of lm-eval: it has no doc_id and doc")
         name = str(item.get("filter", "none"))
         self.filters.setdefault(name)
         if self.wanted is None:
@@ -294,7 +294,7 @@ def _score(value: Any) -> float | list[float] | None:
         numbers = [_number(part) for part in value if isinstance(part, int | float)]
         if len(numbers) < len(value):
             raise ValueError(
-                "lm-eval keeps no number for each item but what it scores all items by later"
+                "lm-eval keeps no number for each item, only what it scores all items by later"
             )
         known = [number for number in numbers if number is not None]
         return known if len(known) == len(numbers) else None

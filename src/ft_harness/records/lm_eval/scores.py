@@ -1,8 +1,8 @@
-"""Scores from samples that another program wrote: added up as they come, and held against what that
-program said.
+"""Scores from samples that another program wrote: added up as they are read, and compared with what
+that program stated.
 
-Of zeros and ones without clusters the sums are all that an interval needs; other statistics are
-held, metrics with the same ones sharing them.
+For zeros and ones without clusters, the sums are all that an interval needs; other statistics are
+kept, and metrics with the same ones share them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Array = TypeVar("_Array", bound=NDArray[Any])
 class Totals:
     """Sums over the samples of one evaluation, and what intervals need.
 
-    `cluster` is the doc field of which equal values make a cluster; None: each item alone.
+    `cluster` is the doc field whose equal values make a cluster; None: each item alone.
     """
 
     def __init__(self, higher_is_better: Mapping[str, bool], cluster: str | None = None) -> None:
@@ -68,7 +68,7 @@ class Totals:
                 try:
                     self._metrics[name] = find_metric(name)
                 except InputError:
-                    self._odd[name] = "no metric of which an interval is known here"
+                    self._odd[name] = "no interval is known for this metric"
             if value is None or name in self._odd:
                 continue
             fault = _find_fault(self._metrics[name], value)
@@ -111,7 +111,7 @@ class Totals:
         return self._hash.hexdigest()[:16]
 
     def check(self, stated: Mapping[str, float]) -> tuple[list[str], dict[str, str]]:
-        """(metrics to compare, metric -> why it is none).
+        """(metrics to compare, metric -> why it can't be compared).
 
         Args:
             stated: what the results file says; empty without one.
@@ -192,5 +192,5 @@ def _find_fault(metric: Metric, value: float | list[float]) -> str | None:
         in_range = not isinstance(value, list) and 0 <= value <= metric.scale
         return None if in_range else f"an item's value is no number from 0 to {metric.scale:g}"
     if not isinstance(value, list) or (len(value) < _SEVERAL and metric.name not in _PAIRS):
-        return "no statistics for each item of which an interval could be made"
+        return "no statistics for each item to compute an interval from"
     return None

@@ -1,5 +1,5 @@
-"""What lm-eval's results file says of a run: model, adapter and settings, and what of it is not
-said."""
+"""What lm-eval's results file says about a run: model, adapter and settings, and what it leaves
+out."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class TaskRun:
     provenance: dict[str, Any]
 
     def values(self, name: str) -> dict[str, float]:
-        """What the results say of each metric under one filter, as far as it is a number."""
+        """The results of each metric under one filter, as far as they are numbers."""
         found: dict[str, float] = {}
         for key, value in self.stated.items():
             metric, _, by = str(key).partition(",")

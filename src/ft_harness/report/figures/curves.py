@@ -93,7 +93,7 @@ def curve_columns(run: AdapterRun) -> list[str]:
 
 
 def curve_rows(run: AdapterRun) -> list[list[Value]]:
-    """The figure's numbers: a line an entry of the histories, with the columns `curve_columns`."""
+    """The figure's numbers: one line per entry of the histories, in `curve_columns`."""
     metrics = _metrics(run)
     return [
         [
@@ -107,7 +107,7 @@ def curve_rows(run: AdapterRun) -> list[list[Value]]:
 
 
 def _stretches(run: AdapterRun) -> list[_Stretch]:
-    """The trainings of which a history is there, oldest first."""
+    """The trainings with a history, oldest first."""
     card = run.card
     earlier = zip(card.lineage, run.earlier, strict=False)
     known = [(each.name, history, each.best_step) for each, history in earlier if history]

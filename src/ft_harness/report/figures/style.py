@@ -60,14 +60,14 @@ def short_name(name: str) -> str:
 
 
 def interval_of(record: Record, metric: str) -> tuple[float | None, float | None]:
-    """Of the score alone; a percentile interval of the bootstrap need not contain the value."""
+    """The interval of a single score; a bootstrap percentile interval need not contain the
+    value."""
     found = (score for score in record.scores if score.metric == metric)
     return next(((score.low, score.high) for score in found), (None, None))
 
 
 def axis_scale(metric: str) -> tuple[float, str]:
-    """What a score is multiplied by, and the words of its axis: per cent where the largest value is
-    1."""
+    """The factor for a score, and the label of its axis: per cent if the largest value is 1."""
     scale = scale_of(metric)
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 

@@ -1,4 +1,5 @@
-"""A sweep's figures: the score against what varies, a panel of curves an axis; and against time."""
+"""A sweep's figures: the score against what varies, one panel of curves per axis; and against
+time."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
-from ft_harness.comparison.answers import field_name, name_values
-from ft_harness.comparison.settings import Setting, SettingScore, SweepStudy
+from ft_harness.comparison.sweep_sentences import field_name, name_values
+from ft_harness.comparison.sweep_study import Setting, SettingScore, SweepStudy
 from ft_harness.report.figures.style import (
     BASE,
     GREY,

@@ -1,4 +1,4 @@
-"""Scores against what they cost: training examples and training time, a panel a task."""
+"""Scores against what they cost: training examples and training time, one panel per task."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def score_by_size(measured: Measured, form: Form) -> bytes:
 
 
 def score_by_cost(measured: Measured, form: Form) -> bytes:
-    """Score against training time, a point an adapter with its name and 95 % interval."""
+    """Score against training time, one point per adapter with its name and 95 % interval."""
     return _panels(measured, "training time (s)", form, curve=False)
 
 

@@ -11,12 +11,12 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class Executor(AbstractContextManager["Executor"], ABC):
-    """What runs orders; within it as a context it is connected with where they run.
+    """Runs orders; as a context manager it keeps the connection to where they run.
 
     Attributes:
         is_here: everything runs in this process, one point after the other.
         has_gpus: a point has a GPU.
-        reserves: a point is given the main memory that it is foreseen to take.
+        reserves: a point is given its forecast main memory.
         room: bytes of main memory that the largest machine has for a point; None: not known.
     """
 
@@ -33,4 +33,4 @@ class Executor(AbstractContextManager["Executor"], ABC):
         self.close()
 
     def close(self) -> None:
-        """Let nothing run on: what was interrupted is saved by its own process."""
+        """Stop everything that runs: each interrupted process saves its own state."""

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from ft_harness.errors import ConfigError, first_line
+from ft_harness.errors import ConfigError, ResourceError, first_line
 from ft_harness.sweep.executors.executor import Executor
 from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
 
 RETRIES = 3  # of an order whose worker or machine died
 _SECONDS = 10.0  # for a cluster to answer
+_LOOK = 5.0  # seconds between two looks at its head
+_GONE = 20.0  # seconds without an answer of the head; after 60 Ray ends this process
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError)
 # What the command has set for good neighbours and without telemetry holds for workers as well;
 # nothing that may hold a secret: Ray keeps these in plain text
@@ -44,6 +47,17 @@ _PASSED_ON = (
 def make(work: Work, logs: Path) -> RayExecutor:
     """The executor; Ray keeps what workers print in its own folder."""
     return RayExecutor(work)
+
+
+def _connect(address: str) -> None:
+    """Look whether HOST:PORT answers.
+
+    Raises:
+        OSError: it doesn't.
+        ValueError: that is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
 
 
 class RayExecutor(Executor):
@@ -64,12 +78,11 @@ class RayExecutor(Executor):
         # else a task that was killed for memory is tried again for ever
         os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
         address = os.environ.get("RAY_ADDRESS", "local")
-        host, _, port = address.removeprefix("ray://").rpartition(":")
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         stops = signal.getsignal(signal.SIGTERM)
         try:
-            if host:  # Ray itself tries for many minutes
-                socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+            if ":" in address:  # Ray itself tries for many minutes
+                _connect(address)
             ray.init(
                 address,
                 runtime_env={"env_vars": passed},
@@ -84,9 +97,19 @@ class RayExecutor(Executor):
                 "start one with ray start, or unset RAY_ADDRESS for this machine alone",
             ) from error
         signal.signal(signal.SIGTERM, stops)  # Ray has put its own in place
-        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.has_gpus = any(node.get("GPU") for node in self._nodes)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.has_gpus = any(node.get("GPU") for node in nodes)
+        needed = "GPU" if self.has_gpus else "CPU"  # a head may have none, and runs no point
+        self._nodes = [node for node in nodes if node.get(needed, 0) >= 1]
+        if not self._nodes:
+            ray.shutdown()
+            raise ConfigError(
+                f"no machine of the Ray cluster at {address} has cores for a point",
+                "a machine with one CPU at least",
+                "add one with ray start --address, or unset RAY_ADDRESS for this machine alone",
+            )
         self.room = round(max(node.get("memory", 0) for node in self._nodes))
+        self._address = address
         return self
 
     def close(self) -> None:
@@ -101,10 +124,7 @@ class RayExecutor(Executor):
             asked = task.options(num_cpus=cores, num_gpus=int(self.has_gpus), **memory)
             sent[asked.remote(order)] = order
         while sent:
-            try:
-                (done,), _ = ray.wait(list(sent))
-            except SystemError as error:  # of Python, for a signal that came within Ray's own code
-                raise error.__cause__ or error from None
+            done = self._wait(list(sent))
             order = sent.pop(done)
             try:
                 yield from ray.get(done)
@@ -113,12 +133,39 @@ class RayExecutor(Executor):
             except RayError as error:
                 yield from order.fail(f"Ray: {first_line(error)}")
 
+    def _wait(self, sent: list[Any]) -> Any:
+        """What has ended of what was sent.
+
+        Raises:
+            ResourceError: the head has died.
+        """
+        is_client, answered = self._address.startswith("ray://"), time.monotonic()
+        head = self._address if is_client else ray.get_runtime_context().gcs_address
+        while True:
+            try:
+                done, _ = ray.wait(sent, timeout=_LOOK)
+            except SystemError as error:  # of Python, for a signal that came within Ray's own code
+                raise error.__cause__ or error from None
+            if done:
+                return done[0]
+            try:
+                _connect(head)
+                answered = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - answered > _GONE:
+                    raise ResourceError(
+                        f"the Ray cluster at {head} is gone: {first_line(error)}",
+                        "a head that runs until the sweep is done",
+                        "start the cluster again and run the same command again, which goes on",
+                    ) from error
+
     def _cores(self, orders: Sequence[Order]) -> int:
         """Of one point: those that belong to a GPU, else its share of all that run at a time."""
         if self.has_gpus:
-            return max(1, *(int(n.get("CPU", 1) // n["GPU"]) for n in self._nodes if n.get("GPU")))
+            # of the machine with the fewest: one with less than is asked for would stay idle
+            return max(1, min(int(node.get("CPU", 1) // node["GPU"]) for node in self._nodes))
         need = max((order.memory or 1 for order in orders), default=1)
         at_once = sum(max(1, int(node.get("memory", 0) // need)) for node in self._nodes)
-        total = sum(node.get("CPU", 0) for node in self._nodes)
+        total = sum(node["CPU"] for node in self._nodes)
         share = int(total // min(len(orders) or 1, at_once))
-        return max(1, min(share, *(int(node.get("CPU", 1)) for node in self._nodes)))
+        return max(1, min(share, *(int(node["CPU"]) for node in self._nodes)))

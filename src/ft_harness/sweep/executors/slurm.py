@@ -1,6 +1,6 @@
 """Points as jobs of a Slurm array, through submitit.
 
-What a job asks for besides memory is said by Slurm's own variables, which sbatch reads:
+What a job asks for besides memory is set by Slurm's own variables, which sbatch reads:
 SBATCH_PARTITION, SBATCH_GPUS_PER_NODE, SBATCH_TIMELIMIT, SBATCH_ACCOUNT.
 """
 

@@ -2,7 +2,7 @@
 contents.
 
 PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward
-say what is made and how long it is kept; nothing is computed and no weights are needed.
+show what is allocated and for how long; nothing is computed and no weights are needed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WITHOUT_MEMORY = {"learning_rate", "lr_scheduler_type", "weight_decay", "num_tr
 
 @dataclass(frozen=True)
 class Footprint:
-    """Peak bytes of a training step by part; what Python and its libraries take is none of them.
+    """Peak bytes of a training step by part, without Python and its libraries.
 
     Attributes:
         weights: of the base, as held (packed, where quantised); where all weights are trained,
@@ -98,8 +98,8 @@ _counted: dict[str, Counted] = {}
 
 
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
-    """What a step of the recipe takes, from the base's configuration and the rows of its largest
-    batch.
+    """The memory that a step of the recipe takes, from the base's configuration and the rows of its
+    largest batch.
 
     Args:
         base: loaded or not: its model is not touched.
@@ -274,8 +274,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def _places(self, index: torch.Tensor | None) -> list[torch.Tensor | None]:
-        """A boolean index as as many whole numbers as there are targets, for each of its
-        dimensions."""
+        """A boolean index as whole numbers, one per target, for each of its dimensions."""
         if index is None or index.dtype != torch.bool:
             return [index]
         count = self._counts[torch.bool]

@@ -50,7 +50,7 @@ _SHORTEST = 64  # tokens that rows may be cut to
 
 
 class Work(NamedTuple):
-    """What a training goes through.
+    """The work of a training.
 
     Attributes:
         tokens_read: of prompts and answers, over all epochs, without padding.
@@ -85,7 +85,7 @@ class Memory:
     Attributes:
         own: bytes of Python and its libraries; none of a GPU's.
         room: bytes that it may take: what it holds already and what is free.
-        instead: what needs less; only where the recipe's settings may not fit.
+        instead: settings that need less; only if the recipe's settings may not fit.
     """
 
     footprint: Footprint
@@ -99,7 +99,7 @@ class Memory:
 
     @property
     def need(self) -> int:
-        """Bytes that are surely enough."""
+        """Bytes that are enough with a margin."""
         return round(self.total * TOLERANCE)
 
     @property
@@ -117,7 +117,7 @@ class Forecast:
     """What a training will do and need.
 
     Attributes:
-        batch: how the rows of a step are shared out.
+        batch: how the rows of a step are divided.
         parameters, trainable: as the architecture has them, also where weights are packed; None:
             not known.
         memory: None: the architecture can't be run on shapes alone.
@@ -219,7 +219,7 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
         raise
     # A forecast that can't be made must not keep a training from starting.
     except Exception as error:  # a model's own code, which looks at contents that aren't there
-        logger.info("memory can't be foreseen: %s", error)
+        logger.info("memory can't be forecast: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
     memory = (
         _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
@@ -295,7 +295,7 @@ def _smaller(recipe: Recipe, rows: Rows) -> list[Settings]:
 
 
 def _micro_batches(recipe: Recipe) -> Iterator[Settings]:
-    """Half as many rows at once, and so on down to one, in steps of as many rows."""
+    """Half as many rows at once, and so on down to one, with the same rows per step."""
     batch, step = recipe.train.per_device_train_batch_size, recipe.train.effective_batch_size
     while batch > 1:
         batch = next(rows for rows in range(batch // 2, 0, -1) if step % rows == 0)
@@ -322,7 +322,7 @@ def _together(single: Sequence[Settings]) -> Iterator[Settings]:
 
 
 def _cut(row: Example, most: int) -> Example:
-    """The row with at most so many tokens, cut from the left."""
+    """The row cut from the left to at most this many tokens."""
     return replace(row, context_ids=row.context_ids[-max(1, most + 1 - len(row.answer_ids)) :])
 
 

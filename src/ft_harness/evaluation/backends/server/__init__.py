@@ -1,8 +1,7 @@
-"""The back-end `ft-server`: scores that OpenAI-style servers compute, vLLM's first, proven equal to
-the weights' before anything is scored."""
+"""The back-end `ft-server`: scores computed by OpenAI-style servers (vLLM in the first place),
+proven equal to the weights' before anything is scored."""
 
 from ft_harness.evaluation.backends.server.adapters import find_name, problems
-from ft_harness.evaluation.backends.server.base import ServedBase, connect, weights_fit
 from ft_harness.evaluation.backends.server.lm import ServerLM
 from ft_harness.evaluation.backends.server.proof import (
     PROBES,
@@ -12,3 +11,4 @@ from ft_harness.evaluation.backends.server.proof import (
     prove_base,
     state_agreement,
 )
+from ft_harness.evaluation.backends.server.served_base import ServedBase, connect, weights_fit

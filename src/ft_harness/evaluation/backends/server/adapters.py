@@ -1,4 +1,4 @@
-"""Adapters on servers: those that can't be served right are refused, those that are missing are
+"""Adapters on servers: those that can't be served correctly are refused, missing ones are
 loaded."""
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ft_harness.errors import ConfigError, FtHarnessError, InputError
-from ft_harness.evaluation.backends.server.base import ServedBase, read_engine
 from ft_harness.evaluation.backends.server.client import Client, NoAnswerError
+from ft_harness.evaluation.backends.server.served_base import ServedBase, read_engine
 from ft_harness.records.adapter_folder import AdapterFolder
 
 _LOAD = "/v1/load_lora_adapter"
@@ -32,7 +32,7 @@ def _unserved(config: Mapping[str, Any]) -> str | None:
     """What of the configuration servers leave out; vLLM refuses most of it, not all in all
     versions."""
     if config.get("peft_type") != "LORA":
-        return f"an adapter of type {config.get('peft_type')}, servers load LoRA alone"
+        return f"an adapter of type {config.get('peft_type')}, but servers load only LoRA"
     if config.get("bias", "none") != "none" or config.get("lora_bias"):
         return "it has biases, which servers don't load"
     names = ("use_dora", "modules_to_save", "trainable_token_indices", "use_qalora", "use_bdlora")
@@ -53,7 +53,7 @@ def _trained_ends(adapter: AdapterFolder, model: Any) -> str | None:
 
 
 def find_name(adapter: AdapterFolder, base: ServedBase, names: Mapping[str, str]) -> str:
-    """What all servers call an adapter; those that lack it are asked to load it from its folder.
+    """The adapter's name on all servers; those that lack it are asked to load it from its folder.
 
     One that is loaded so has part of its identity in its name, so that no older adapter of the same
     name is taken for it.

@@ -11,9 +11,9 @@ from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.requests import RequestLM
 from ft_harness.evaluation.backends.server import adapters
-from ft_harness.evaluation.backends.server.base import ServedBase, connect, weights_fit
 from ft_harness.evaluation.backends.server.proof import make_probes, prove_adapter, prove_base
 from ft_harness.evaluation.backends.server.scorer import ServerGenerator, ServerScorer
+from ft_harness.evaluation.backends.server.served_base import ServedBase, connect, weights_fit
 from ft_harness.models import base_model
 from ft_harness.models.adapters import AdapterFolder, adapter_folder
 from ft_harness.models.adapters import problems as adapter_problems

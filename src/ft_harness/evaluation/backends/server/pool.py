@@ -24,7 +24,7 @@ Body = dict[str, Any]
 
 @dataclass
 class _Server:
-    """How one server fares.
+    """The state of one server.
 
     Attributes:
         flying: requests that it has.
@@ -49,7 +49,7 @@ class Pool:
     """Servers that compute the same.
 
     Attributes:
-        clients: one a server.
+        clients: one per server.
     """
 
     def __init__(self, clients: Sequence[Client], concurrency: int, timeout: float) -> None:
@@ -142,7 +142,7 @@ class Pool:
             return [_lost(f"{address}: one request failed {failures} times: {error}")]
         if time.monotonic() - server.since < self.timeout or server not in self._servers:
             return []
-        logger.warning("%s: left out, it failed for %g s: %s", address, self.timeout, error)
+        logger.warning("%s: left out after failing for %g s: %s", address, self.timeout, error)
         self._servers.remove(server)
         return [] if self._servers else [_lost(f"{address}: {error}")]
 

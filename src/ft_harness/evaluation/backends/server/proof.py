@@ -1,4 +1,5 @@
-"""Proof before numbers: what servers say of a few real answers, against the weights themselves."""
+"""Proof before scores: the servers' log-likelihoods of a few real answers against those of the
+weights."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from lm_eval.api.instance import Instance
 from ft_harness.errors import InputError
 from ft_harness.evaluation.backends.causal import make_causal_lm
 from ft_harness.evaluation.backends.planning import Query, cut_left
-from ft_harness.evaluation.backends.server.base import ServedBase
 from ft_harness.evaluation.backends.server.client import Client
 from ft_harness.evaluation.backends.server.completions import LikelihoodRequest, Response
+from ft_harness.evaluation.backends.server.served_base import ServedBase
 from ft_harness.models.adapters import attached
 from ft_harness.models.adapters.fit import trained_parameters
 from ft_harness.models.adapters.integrity import BaseName, unchecked
@@ -50,7 +51,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the weights say of probes.
+    """The weights' own results for the probes.
 
     Attributes:
         tuned: with the adapter; None: the base alone is looked at.
@@ -114,7 +115,7 @@ def prove_adapter(
 
 
 def state_agreement(base: ServedBase) -> str:
-    """A line on what was proven."""
+    """One line on what was proven."""
     found = base.agreement
     assert found is not None
     where = "a server" if found.servers == 1 else f"{found.servers} servers"

@@ -12,13 +12,13 @@ from ft_harness.evaluation.backends.endings import Continuation, Endings
 from ft_harness.evaluation.backends.generation import Prompt
 from ft_harness.evaluation.backends.planning import Query
 from ft_harness.evaluation.backends.recovery import Effort
-from ft_harness.evaluation.backends.server.base import ServedBase
 from ft_harness.evaluation.backends.server.completions import (
     GenerationRequest,
     likelihood_requests,
     sampling_of,
 )
 from ft_harness.evaluation.backends.server.pool import Pool
+from ft_harness.evaluation.backends.server.served_base import ServedBase
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models.base_model import generation_settings
 from ft_harness.storage import canonical_json

@@ -81,7 +81,7 @@ class Sweep:
         return self.grid.section.trains
 
     def written(self) -> dict[str, Any]:
-        """What its recipe says, with what the command line varied."""
+        """The recipe's fields, with what the command line varied."""
         section = self.grid.section.model_dump(mode="json", exclude_unset=True)
         return self.grid.recipe.written() | {"sweep": section}
 
@@ -117,15 +117,15 @@ def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:
 
 
 @dataclass
-class Bench:
+class PointRunner:
     """One process that runs points; a base is loaded, and data read and tokenised, once for those
     that have the same.
 
     Attributes:
-        splits: what points are scored on; None: what their recipes say.
+        splits: the splits to score points on; None: those of their recipes.
         checked: what preflight left behind, by point.
         folders: adapter's name -> its folder, of those that are finished.
-        is_alone: the memory that is free now is its own; else somebody else has seen to that.
+        is_alone: it checks the free memory itself; else whoever sent the points has done that.
     """
 
     sweep: Sweep
@@ -223,7 +223,7 @@ class Bench:
             if point.follows not in self.folders:
                 raise InputError(
                     f"the stretch before, {point.follows}, failed",
-                    "the adapter that this one goes on from",
+                    "the adapter that this one continues",
                     "see why that one failed",
                 )
             parent = str(self.folders[point.follows])
@@ -319,7 +319,8 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 
 def describe_lack(need: int, room: int) -> str:
     """Why a point was not tried, by bytes of memory."""
-    return f"not tried: peak memory of about {size(need)} is foreseen, and {size(room)} are there"
+    there = f"only {size(room)} is available"
+    return f"not tried: peak memory of about {size(need)} is forecast, but {there}"
 
 
 def _outcome(point: Point, evaluations: Sequence[Evaluation], adapter: Path | None) -> Outcome:

@@ -14,7 +14,7 @@ MeasuredSplit = Literal["validation", "test"]
 
 
 class PointResult(Frozen):
-    """One run."""
+    """One point of a sweep."""
 
     name: str
     values: dict[str, Any] = Field(description="section.field -> value, seeds left out")
@@ -44,7 +44,7 @@ class Change(Frozen):
     def shown(self, metric: str) -> tuple[float | None, int]:
         """The difference as a reader subtracts the shown scores, and the decimals of all.
 
-        Of several seeds with as many decimals as make it the rounded mean of the seeds' own
+        With several seeds, it has enough decimals to equal the rounded mean of the seeds' own
         differences too, which a report shows elsewhere.
         """
         delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
@@ -105,7 +105,7 @@ class Setting(Frozen):
     effort: Effort | None = Field(description="null: no point has a result")
 
     def score(self, split: str, metric: str | None = None) -> SettingScore | None:
-        """Of a metric; None: of the primary one."""
+        """The score of a metric; None: of the primary one."""
         found = (each for each in self.scores if each.split == split)
         return next(
             (each for each in found if (each.metric == metric if metric else each.is_primary)), None
@@ -154,11 +154,11 @@ class ChoiceMade(Frozen):
 
 
 class SweepStudy(Frozen):
-    """What varied, what came of each point, and what each setting changes."""
+    """What varied, the result of each point, and what each setting changes."""
 
     name: str
     axes: list[list[str]] = Field(description="groups of fields that vary as one, without seeds")
-    stretches: list[str] = Field(description="the axis whose trainings go on from each other")
+    stretches: list[str] = Field(description="the axis of trainings that continue each other")
     trains: bool
     points: list[PointResult]
     settings: list[Setting]
@@ -178,7 +178,7 @@ class SweepStudy(Frozen):
 
     @property
     def split(self) -> MeasuredSplit:
-        """That decides: test, where the reference was scored there and nothing is chosen."""
+        """The deciding split: test, if the reference was scored there and nothing is chosen."""
         # A choice is made on validation; ranking the settings by test as well would undo that.
         tested = any(each.split == "test" for each in self.reference.scores)
         return "test" if tested and self.choice is None else "validation"

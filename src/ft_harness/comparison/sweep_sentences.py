@@ -1,4 +1,4 @@
-"""What a sweep answers, a sentence a question, by fixed rules."""
+"""The sentences of a sweep's report: one for each question that the sweep answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ft_harness.comparison.amounts import (
     shown_value,
 )
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
-from ft_harness.comparison.settings import (
+from ft_harness.comparison.sweep_study import (
     Change,
     ChoiceMade,
     Effect,
@@ -27,7 +27,7 @@ _LONGEST = 120  # characters of a reason
 
 
 def state_sweep(sweep: SweepStudy) -> list[str]:
-    """How many points there are, then what each question came to: what tuning changed, what each
+    """Return the number of points, then the answer to each question: what tuning changed, what each
     parameter does, which setting was chosen, where overfitting begins, and what failed."""
     said = [_state_size(sweep), *_state_tuning(sweep)]
     questions = [fields for axis in sweep.axes for fields in _find_questions(sweep, axis)]
@@ -44,7 +44,7 @@ def name_values(values: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
 
 
 def field_name(name: str) -> str:
-    """Without its section."""
+    """The field's name without its section."""
     return name.rpartition(".")[2]
 
 
@@ -68,7 +68,7 @@ def _state_size(sweep: SweepStudy) -> str:
 
 
 def _state_tuning(sweep: SweepStudy) -> list[str]:
-    """What the reference changes against its base, over its seeds."""
+    """State how the reference differs from its base, over its seeds."""
     score = sweep.reference.score(sweep.split)
     if score is None or score.change is None:
         return []
@@ -123,7 +123,7 @@ def _find_questions(sweep: SweepStudy, axis: Sequence[str]) -> list[Sequence[str
 
 
 def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
-    """What the fields of one axis do while all others have the reference's values."""
+    """State the effect of one axis while all other fields have the reference's values."""
     alone = [
         each
         for each in sweep.effects
@@ -158,14 +158,14 @@ def _extremes(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
-    """The reference's values of all that varies besides; "": nothing does."""
+    """The reference's values of the other fields that vary; "": there are none."""
     # Without them "r makes no difference" would read as if it held everywhere.
     rest = [name for group in sweep.axes for name in group if name not in axis]
     return name_values(sweep.reference.values, rest) if rest else ""
 
 
 def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
-    """From the smaller to the larger value, else from the reference: the difference that way."""
+    """State the difference from the smaller to the larger value, else from the reference."""
     start, end = sweep.reference.values, effect.values
     change = effect.change
     # A reader expects "from 100 to 200 rows", also where the reference is the larger one: the
@@ -225,8 +225,8 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
     shown = amount(choice.metric, score.mean if score else None)
     said = [
         f"Chosen on {choice.split} by {word_of(choice.metric)}: {name_values(choice.chosen)} "
-        f"({shown}), the best of {len(choice.ranking)} settings. Its score on {choice.split} is "
-        "that of a winner, so that test alone says how good it is."
+        f"({shown}), the best of {len(choice.ranking)} settings. As the best of several, "
+        f"it looks too good on {choice.split}; only test tells how good it is."
     ]
     if choice.is_within_noise:
         said.append(
@@ -249,7 +249,7 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
 
 
 def cut_reason(point: PointResult) -> str:
-    """Why it has no result, short enough for a sentence."""
+    """Why the point has no result, short enough for a sentence."""
     return shorten(point.reason or "", _LONGEST)
 
 

@@ -1,5 +1,5 @@
-"""What the back-end answers lm-eval, with what only it knows for the metrics: tokens scored, and
-texts that were cut.
+"""The back-end's answers to lm-eval, with details that only it knows and metrics need: tokens
+scored, and texts that were cut.
 
 These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
 `failed` says why there is no answer, on a placeholder that no score counts; else it is None.

@@ -1,4 +1,4 @@
-"""A base model that servers compute: what it is, and what they say of themselves."""
+"""A base model that servers compute: what it is, and what the servers report about themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORTEST = 16  # tokens of a context that anything can be asked in
 
 
 class Engine(NamedTuple):
-    """What a server says of itself.
+    """What a server reports about itself.
 
     Attributes:
         name: program and version.
@@ -158,7 +158,7 @@ def _describe(section: ModelSection, model: Any) -> ModelInfo:
     """
     if section.quantization:
         raise InputError(
-            f"model.quantization is {section.quantization}, and the weights are not at hand",
+            f"model.quantization is {section.quantization}, and the weights are not available here",
             "weights to compare the server with: it quantises its own way",
             "leave model.quantization out, or score on this machine",
         )

@@ -1,12 +1,12 @@
-"""Which docs of one split also occur in another: equal but for case, blanks and the order of
-options, or nearly equal.
+"""What is kept of a doc to find it in another split: equal except for case, white space and the
+order of options, or nearly equal. `duplicates` looks docs up by it.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
-hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
-256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
-of at most 0.025 at the threshold. A short text with a word or two before it is below that index:
-such texts are found by hash too, without their outer words.
+hashes are kept, so that memory grows by about one kilobyte per text however long it is. Texts of
+up to 256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard
+error of at most 0.025 at the threshold. A short text with a word or two before it is below that
+index: such texts are found by hash too, without their outer words.
 
 Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
     definitions.
@@ -69,8 +69,8 @@ class Item:
 
 
 class Items(Protocol):
-    """The docs of a split, read one by one as often as asked for: they need not be in memory
-    together."""
+    """The docs of a split, read one by one and as often as needed, without holding all in
+    memory."""
 
     def __len__(self) -> int: ...
 
@@ -106,8 +106,8 @@ class SplitOverlap(BaseModel):
 
 
 class Sketches:
-    """The smallest hashes of many texts, in one array; `ends` says where each text's end, after a
-    0."""
+    """The smallest hashes of many texts in one array; `ends` holds a 0, then the end of each
+    text."""
 
     def __init__(self, sketches: Iterable[Hashes]) -> None:
         parts = [np.empty(0, np.uint32), *sketches]
@@ -154,8 +154,8 @@ def plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def digest(*parts: str) -> bytes:
-    """16 bytes by which equal texts are known, which needn't be held then."""
+def text_digest(*parts: str) -> bytes:
+    """A 16-byte hash of some texts, stored instead of them to recognise equal ones."""
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=16).digest()
 
@@ -280,13 +280,13 @@ class Shingler:
             prompt, answer = plain(item.prompt), plain(item.answer)
             forms = [[prompt], *([options] if (options := _option_parts(item, prompt)) else [])]
             keys.append(item.key)
-            digests.append([digest(*form) for form in forms])
-            pairs.append([digest(*form, "", answer) for form in forms])
+            digests.append([text_digest(*form) for form in forms])
+            pairs.append([text_digest(*form, "", answer) for form in forms])
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
             rest, words = self._short_text(item, prompt)
-            wholes.append([digest(rest, *words)] if words else [])
-            cores.append([digest(rest, *core) for core in _cores(words)])
+            wholes.append([text_digest(rest, *words)] if words else [])
+            cores.append([text_digest(rest, *core) for core in _cores(words)])
         texts, *fields = (
             Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
         )
