@@ -89,9 +89,7 @@ def _included(file: TaskFile) -> list[str]:
     """
     named = file.content.get("include") or []
     names = [named] if isinstance(named, str) else named
-    if isinstance(names, list) and all(
-        isinstance(each, str) and "\0" not in each for each in names
-    ):
+    if isinstance(names, list) and all(map(_is_name, names)):
         return names
     raise InputError(
         f"{file.path}:{file.lines.get(('include',), 1)}: include is {repr(named)[:80]}",
