@@ -31,9 +31,10 @@ from ft_harness.errors import (
     ResourceError,
     UnexpectedError,
     first_line,
+    is_panic,
+    panic_fault,
     text_of,
 )
-from ft_harness.models.panics import is_panic, panic_fault
 from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output

@@ -17,7 +17,14 @@ from transformers import (
 )
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
+from ft_harness.errors import (
+    FtHarnessError,
+    InputError,
+    NonFiniteError,
+    first_line,
+    panics_named,
+    raise_problems,
+)
 from ft_harness.models import folder as model_files
 from ft_harness.models import (
     heads,
@@ -28,7 +35,6 @@ from ft_harness.models import (
 from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
-from ft_harness.models.panics import panics_named
 from ft_harness.models.tied import tied_apart, tied_in_files
 from ft_harness.models.tokenizer_file import TOKENIZER_FILE, check_tokenizer_file
 from ft_harness.paths import is_path, model_folder

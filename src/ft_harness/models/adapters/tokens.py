@@ -8,8 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ft_harness.errors import FtHarnessError, InputError
-from ft_harness.models.panics import panics_named
+from ft_harness.errors import FtHarnessError, InputError, panics_named
 from ft_harness.models.prompts import PromptForm
 from ft_harness.models.tokenizer_file import TOKENIZER_FILE, check_tokenizer_file
 from ft_harness.storage import sha256_text
