@@ -6,7 +6,8 @@ prints the three lines and exits with the class's `exit_code`; library users cat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -162,10 +163,47 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found and word else ""
 
 
+def text_of(error: BaseException) -> str:
+    """What an error of a library says; nothing where that fails too."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """The message of a library's error, short enough for our own; its type if it has none."""
-    lines = str(error).strip().splitlines()
+    lines = text_of(error).splitlines()
     return lines[0][:most] if lines else type(error).__name__
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust has stopped; the class can't be imported."""
+    return type(error).__name__ == "PanicException"
+
+
+@contextmanager
+def panics_named(place: object) -> Iterator[None]:
+    """A panic within is a fault of a file.
+
+    Raises:
+        InputError: the library has stopped.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise panic_fault(place, error) from error
+
+
+def panic_fault(place: object, error: BaseException) -> InputError:
+    """The error of a library that has stopped."""
+    return InputError(
+        f"{place}: the library that reads it stopped ({first_line(error)})",
+        "whole files, with steps that suit every text",
+        "fetch the tokenizer and the model again from a place you trust",
+    )
 
 
 # pydantic's names of what is wrong -> what is right, as a person who wrote a value would say it

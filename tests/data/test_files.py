@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -395,3 +396,15 @@ def test_two_files_for_one_split(names: tuple[str, str], tmp_path: Path):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(InputError, match=f"{names[0]} and {names[1]} are both the"):
         split_files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "d.csv.gz", "d.txt.gz"])
+def test_blank_lines_without_end_are_not_read_through(name: str, tmp_path: Path):
+    """A few kilobytes unpack to hundreds of millions of them."""
+    rows = {"d.jsonl.gz": b'{"text": "a"}\n', "d.csv.gz": b"text,label\n", "d.txt.gz": b"a\n"}
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(rows[name] + b"\n" * 200_000_000, compresslevel=1))
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r":\d+: more than 1,000,000 blank lines"):
+        list(read_file(path))
+    assert time.monotonic() - started < 20

@@ -310,12 +310,37 @@ def test_names_and_numbers_of_records_stay(monkeypatch: pytest.MonkeyPatch):
     "text",
     [
         "num_memory_tokens", "max_gen_toks: 256", "keyword", "the token of appreciation",
-        "sk-learn", "https://example.org/a?monkey=1", "Basic understanding of authorization",
+        "sk-learn", "https://example.org/a?monkey=1", "test_split", "xai-driven", "the msg.", "v1_a",
+        "the bearer of bad news", "a live_stream", "dapibus", "https://example.org/a#key-points", "Basic understanding of authorization",
         "a@b.org", "user@host:path",
     ],
 )  # fmt: skip
 def test_plain_text_stays(text: str):
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("start", ["dop_v1_", "dapi", "shpat_"])
+def test_known_forms_of_hexadecimal_digits(start: str):
+    assert redact(f"a {start}{'0123456789abcdef' * 4} b") == "a [redacted] b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MYSQL_PWD", "DB_PASS", "SMTP_PASS", "SLACK_WEBHOOK", "MY_JWT", "GOOGLE_CREDS",
+        "SESSION_COOKIE", "GH_BEARER", "PGPASSWORD", "REDISCLI_AUTH", "apiKey", "accessKeyId",
+    ],
+)  # fmt: skip
+def test_names_that_say_secret(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, PLAIN)
+    assert "CANARY" not in redact(f"x {PLAIN}")
+
+
+@pytest.mark.parametrize("name", ["OLDPWD", "PWD", "COMPASS", "author", "tokenizer"])
+def test_names_that_do_not(name: str, monkeypatch: pytest.MonkeyPatch):
+    value = f"of-{name}-17"
+    monkeypatch.setenv(name, value)
+    assert redact(f"x {value}") == f"x {value}"
 
 
 @pytest.mark.parametrize(
@@ -325,6 +350,18 @@ def test_plain_text_stays(text: str):
         "AKIACANARYCANARYXYZ1", f"github_pat_{'CANARY' * 5}", "glpat-CANARYCANARYCANARY12",
         "xoxb-CANARY-CANARY-12", f"eyJ{'CANARY' * 3}.eyJ{'CANARY' * 3}.CANARY",
         "-----BEGIN RSA PRIVATE KEY-----\nCANARY\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nCANARY\n-----END PGP PRIVATE KEY BLOCK-----",
+        f"Bearer {'CANARY7' * 3}", f"hf_oauth_{'CANARY' * 4}", f"q=%20hf_{'CANARY' * 4}",
+        f"sk_live_{'CANARY' * 4}", f"rk_live_{'CANARY' * 4}", f"whsec_{'CANARY' * 5}",
+        f"SG.{'CANARY' * 3}.{'CANARY' * 6}", f"pypi-AgEI{'CANARY' * 4}", f"r8_{'CANARY' * 6}",
+        f"nvapi-{'CANARY' * 8}", f"gsk_{'CANARY' * 8}", f"xai-{'CANARY' * 8}",
+        f"pplx-{'CANARY' * 8}", f"ya29.{'CANARY' * 4}", f"GOCSPX-{'CANARY' * 4}",
+        f"tgp_v1_{'CANARY' * 6}", f"hvs.{'CANARY' * 4}", f"dckr_pat_{'CANARY' * 4}",
+        "xapp-1-CANARY12-345-CANARY", f"ATATT3xFf{'CANARY' * 6}=CANARY", f"glrt-{'CANARY' * 4}",
+        f"lin_api_{'CANARY' * 6}", f"AGE-SECRET-KEY-1{'CANARY' * 9}",
+        "https://hooks.slack.com/services/T0/B0/CANARY",
+        "https://discord.com/api/webhooks/1234/CANARY", "AccountName=a;AccountKey=CANARY+/x==;b=c",
+        "Endpoint=sb://x/;SharedAccessKey=CANARY+/x==", "https://example.org/a#access_token=CANARY",
     ],
 )  # fmt: skip
 def test_known_forms(text: str):

@@ -49,6 +49,7 @@ YAMLS = {  # the content of a stranger's YAML
     "a metric's module": "metric_list: [{metric: ./t/evil}]\n",
     "a metric of the hub": "metric_list: [{metric: acc, hf_evaluate: true}]\n",
     "a prompt's source": "use_prompt: promptsource:x\n",
+    "pickled tables": "dataset_path: pandas\ndataset_kwargs: {data_files: {test: x.pkl}}\n",
     "a template": """doc_to_text: "{{ ''.__class__.__mro__[1].__subclasses__() }}"\n""",
 }
 ROADS = {  # how the YAML is reached
@@ -71,6 +72,7 @@ def stranger(tmp_path: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch) -> 
         file.write_text(code, encoding="utf-8")
     (tmp_path / "t/other.inc").write_text("process_docs: !function evil.x\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(Pickled(tmp_path / MARK)))
     (tmp_path / "t/a.yaml").write_text(WORKING.replace("DATA", str(reviews / "test.jsonl")))
     return tmp_path
 
@@ -83,8 +85,8 @@ def arguments(road: str, model_folder: Path) -> list[str]:
 def write_task(folder: Path, content: str) -> None:
     """The working task, in which the keys of `content` replace its own."""
     own = (folder / "t/a.yaml").read_text()
-    key = content.partition(":")[0]
-    kept = "".join(line for line in own.splitlines(True) if not line.startswith(f"{key}:"))
+    keys = tuple(f"{line.partition(':')[0]}:" for line in content.splitlines() if line[0] != " ")
+    kept = "".join(line for line in own.splitlines(True) if not line.startswith(keys))
     (folder / "t/a.yaml").write_text(kept + content.replace("MARK", str(folder / MARK)))
 
 
@@ -258,6 +260,10 @@ SLOW = {
     "a long list": "{{ [1] * 10 ** 11 }}",
     "a wide number": "{{ '%099999999999d' % 1 }}",
     "blanks": "{{ 'a'.center(10 ** 11) }}",
+    "parts of a text": "{{ ('a' * 9999)|replace('a', 'a' * 9999) }}",
+    "parts of a text by its method": "{{ ('a' * 9999).replace('a', 'a' * 9999) }}",
+    "a long delimiter": "{{ ([1] * 9999)|join('a' * 9999) }}",
+    "many long texts": "{% for i in range(99) %}{{ 'a' * 999999 }}{% endfor %}",
 }
 
 
@@ -315,7 +321,41 @@ def test_an_operation_without_end(name: str):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    assert_three_lines(done.stderr, "an operation of a template takes more than 1 seconds")
+    assert_three_lines(done.stderr, "an operation takes more than 1 seconds")
+
+
+EXPRESSIONS = {  # that backtrack without end
+    "a filter": (
+        "filter_list:\n  - {name: n, filter: [{function: regex, regex_pattern: '(a|aa)+b'}, "
+        "{function: take_first}]}\nmetric_list: [{metric: exact_match}]\n"
+    ),
+    "what a metric ignores": (
+        "metric_list: [{metric: exact_match, regexes_to_ignore: ['(a|aa)+b']}]\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_an_expression_without_end(name: str, stranger: Path):
+    write_task(stranger, f"output_type: generate_until\n{EXPRESSIONS[name]}")
+    own = (stranger / "t/a.yaml").read_text()
+    (stranger / "t/a.yaml").write_text(own.replace("doc_to_choice: [bad, good]\n", ""))
+    code = (
+        "from ft_harness.models import watcher\nfrom ft_harness.tasks.finding import find_task\n"
+        "from ft_harness.tasks import finding, loading\nwatcher.MOST_SECONDS = 1\n"
+        "finding._find_in_lm_eval = None\n"
+        "task = loading.load_tasks(find_task('a', 't'), ['test'])['test']\n"
+        "from types import SimpleNamespace as N\n"
+        "task._instances = [N(doc=d, doc_id=0, resps=['a' * 99], filtered_resps={}) for d in task.eval_docs]\n"
+        "task.apply_filters()\n"
+        "task.process_results(task.eval_docs[0], ['a' * 99])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=stranger
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert_three_lines(done.stderr, "an operation takes more than 1 seconds")
 
 
 def test_a_process_that_only_scores_metrics_is_left_alone():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, list_tasks, task_files
 from ft_harness.tasks.loading import load_tasks, task_training_problems
+from tests.builders.command import assert_three_lines
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -414,3 +416,42 @@ def test_the_list_of_tasks_follows_includes(tasks_folder: Path):
         "file": "sst2_stories_custom.yaml",
     }
     assert listed["mine"]["data"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("include", "code", "words"),
+    [
+        ("5", 3, "include is 5"),
+        ("{a: b}", 3, "include is"),
+        ("[[a.inc]]", 3, "include is"),
+        (r'"a\0b"', 3, "include is"),
+        ("x0.inc", 3, "more than 200 includes"),
+    ],
+)
+def test_includes_of_other_kinds(
+    include: str, code: int, words: str, ft: Any, tmp_path: Path, small_index: None
+):
+    """The last one doubles at each level: a few lines would be read a million times."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for level in range(20):
+        (folder / f"x{level}.inc").write_text(f"include: [x{level + 1}.inc, x{level + 1}.inc]\n")
+    (folder / "x20.inc").write_text("metadata: {a: 1}\n")
+    (folder / "a.yaml").write_text(f"task: a\ninclude: {include}\n")
+    found, _, err = ft("check", "a", "--include-path", "t")
+    assert found == code, err
+    assert_three_lines(err, words)
+
+
+@pytest.mark.parametrize("number", [0, 1, 99999])
+def test_a_number_as_prompt(number: int, ft: Any, tmp_path: Path, small_index: None, reviews: Path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(
+        f"task: a\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {reviews}/test.jsonl}}}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_target: label\n"
+        f"doc_to_choice: [positive, negative]\ndoc_to_text: '{{{{ {number} }}}}'\n"
+    )
+    code, _, err = ft("check", "a", "--include-path", "t")
+    assert code == 3, err
+    assert_three_lines(err, "doc_to_text gives a number")

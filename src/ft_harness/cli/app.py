@@ -31,6 +31,9 @@ from ft_harness.errors import (
     ResourceError,
     UnexpectedError,
     first_line,
+    is_panic,
+    panic_fault,
+    text_of,
 )
 from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
 from ft_harness.storage.escaping import one_line
@@ -250,11 +253,6 @@ def main() -> None:
     for signum in _STOPS:
         signal.signal(signum, _stop)
     with gated_output():
-        _quiet_libraries()
-        processes.share_cores()
-        # Libraries make a million objects while they are imported. Looking for cycles after each
-        # 700 of them, Python's default, takes a fifth of that time.
-        gc.set_threshold(10_000, 20, 20)
         code = _run(debug)
     sys.exit(code)
 
@@ -262,35 +260,63 @@ def main() -> None:
 def _run(debug: bool) -> int:
     """Run the command and return its exit code; any fault is printed as three lines."""
     try:
-        code = app(standalone_mode=False, prog_name="ft-harness")
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except OutputClosedError:
+        try:
+            return _call()
+        # Those too that are no Exceptions: libraries in Rust panic, event loops cancel.
+        except BaseException as error:
+            return _report(error, debug)
+    except (Stopped, KeyboardInterrupt) as stopped:  # while a fault was reported
+        return _say_stopped(stopped)
+
+
+def _call() -> int:
+    """Run the command, and raise whatever it does."""
+    _quiet_libraries()
+    processes.share_cores()
+    # Libraries make a million objects while they are imported. Looking for cycles after each
+    # 700 of them, Python's default, takes a fifth of that time.
+    gc.set_threshold(10_000, 20, 20)
+    code = app(standalone_mode=False, prog_name="ft-harness")
+    if code == 128 + signal.SIGINT:  # what typer makes of one that a library raises itself
+        raise KeyboardInterrupt
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException, debug: bool) -> int:
+    """The exit code of whatever was raised; a fault is three lines on standard error."""
+    if isinstance(error, OutputClosedError):
         return 128 + signal.SIGPIPE
-    except Stopped as stopped:
-        (signum,) = stopped.args
+    if isinstance(error, typer.Abort):
+        error = error.__cause__ or KeyboardInterrupt()  # an EOFError, for typer
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        error = error.__context__  # likewise; no pipe of ours, see `OutputClosedError`
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        return _say_stopped(error)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error, file=sys.stderr)
+        return ConfigError.exit_code
+    fault = _as_fault(error)
+    with suppress(FtHarnessError, OutputClosedError):  # where standard error is full too
+        if debug:
+            print(traceback.format_exc(), file=sys.stderr)
+        for line in fault.lines():
+            say(line)
+    return fault.exit_code
+
+
+def _say_stopped(stopped: Stopped | KeyboardInterrupt) -> int:
+    signum = stopped.args[0] if isinstance(stopped, Stopped) else signal.SIGINT
+    with suppress(FtHarnessError, OutputClosedError):
         say(
             f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same "
             "command again to go on:"
         )
         say(shlex.join(["ft-harness", *sys.argv[1:]]))
-        return 128 + int(signum)
-    except SystemExit as stop:  # of lm-eval's own command
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error, file=sys.stderr)
-            return ConfigError.exit_code
-        fault = _as_fault(error)
-        with suppress(FtHarnessError, OutputClosedError):  # where standard error is full too
-            if debug:
-                print(traceback.format_exc(), file=sys.stderr)
-            for line in fault.lines():
-                say(line)
-        return fault.exit_code
+    return 128 + int(signum)
 
 
-def _as_fault(error: Exception) -> FtHarnessError:
+def _as_fault(error: BaseException) -> FtHarnessError:
     """Turn any exception into a fault that a user can act on."""
     if isinstance(error, FtHarnessError):
         return error
@@ -302,14 +328,16 @@ def _as_fault(error: Exception) -> FtHarnessError:
             "enough memory for this command",
             "end other programs, or ask for less",
         )
+    if is_panic(error):
+        return panic_fault("a file of the model", error)
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
     system = error if isinstance(error, OSError) and error.errno in _UNREACHABLE else None
     place = system.filename if system else None
-    if place or str(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
-        what = f"{place}: {system.strerror}" if system else str(error)
+    if place or text_of(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
+        what = f"{place}: {system.strerror}" if system else text_of(error)
         return ConfigError(what, "a path that can be read", "check the path")
-    if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
+    if "No usable temporary directory" in text_of(error):  # Python's tempfile doesn't say why
         return ResourceError(
             "no temporary folder can be written: no space, or no permission",
             "a folder with room for a copy of the data",
@@ -349,7 +377,7 @@ def _find_fault(error: Any) -> Mapping[str, Any] | None:
     return cause.errors()[0] if hasattr(cause, "errors") else None
 
 
-def _unexpected(error: Exception) -> UnexpectedError:
+def _unexpected(error: BaseException) -> UnexpectedError:
     """A fault of the program itself; its traceback is kept in a file."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     kept = keep_aside("traceback.txt", redact(traceback.format_exc()).encode(errors="replace"))

@@ -16,6 +16,7 @@ from ft_harness.data.opening import open_text
 from ft_harness.errors import InputError
 
 MAX_CHARACTERS = 10_000_000
+MOST_BLANK_LINES = 1_000_000  # in a row: a small .gz file may hold billions
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
 _SAMPLE = 200  # lines that show how cells are quoted
 Placed = tuple[str, dict[str, Any]]
@@ -25,10 +26,17 @@ def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
     """Line numbers from 1, and lines with their ends.
 
     Raises:
-        InputError: a line of more than 10,000,000 characters.
+        InputError: a line of more than 10,000,000 characters, or 1,000,000 blank ones in a row.
     """
-    most = MAX_CHARACTERS + 1
+    most, blank = MAX_CHARACTERS + 1, 0
     for number, line in enumerate(iter(partial(text.readline, most), ""), start=1):
+        blank = blank + 1 if line.isspace() else 0
+        if blank > MOST_BLANK_LINES:
+            raise InputError(
+                f"{path}:{number}: more than {MOST_BLANK_LINES:,} blank lines in a row",
+                "a file of rows",
+                "remove the blank lines",
+            )
         if len(line) > MAX_CHARACTERS:
             raise InputError(
                 f"{path}:{number}: a line of more than {MAX_CHARACTERS:,} characters",

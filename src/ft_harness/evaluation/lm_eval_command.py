@@ -51,7 +51,10 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
     """
-    parsed, execute = _parse(arguments)
+    command = _parse(arguments)
+    if command is None:
+        return
+    parsed, execute = command
     # Arguments come from the command line and from a configuration file; both can break a promise.
     settings = _settings(parsed)
     # A token among the model arguments would else be written into lm-eval's results.
@@ -77,12 +80,22 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             execute(parsed)
         except FtHarnessError:
             raise
+        except SystemExit as stop:
+            # Its validation ends so; nothing else that it calls has a say in the exit code.
+            if parsed.command != "validate":
+                raise
+            raise InputError(
+                f"not all tasks of {parsed.tasks} were found, see above",
+                "tasks of ft-harness or lm-eval, or YAML files",
+                "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
+            ) from stop
         except Exception as error:  # lm-eval checks few of its arguments
             raise _stopped(error) from error
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]]:
-    """lm-eval's parsed arguments, and what runs them; its parser prints its faults and exits.
+def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]] | None:
+    """lm-eval's parsed arguments, and what runs them; None where its parser has shown its help. It
+    prints its faults, and exits.
 
     Raises:
         ConfigError: arguments that it doesn't take.
@@ -98,7 +111,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], N
         ) from error
     except SystemExit as stop:
         if not stop.code:  # --help
-            raise
+            return None
         lines = said.getvalue().strip().splitlines() or ["arguments that lm-eval doesn't take"]
         raise ConfigError(
             lines[-1].partition("error: ")[2] or lines[-1],

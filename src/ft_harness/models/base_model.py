@@ -17,7 +17,14 @@ from transformers import (
 )
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
+from ft_harness.errors import (
+    FtHarnessError,
+    InputError,
+    NonFiniteError,
+    first_line,
+    panics_named,
+    raise_problems,
+)
 from ft_harness.models import folder as model_files
 from ft_harness.models import (
     heads,
@@ -29,6 +36,7 @@ from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
+from ft_harness.models.tokenizer_file import TOKENIZER_FILE, check_tokenizer_file
 from ft_harness.paths import is_path, model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
@@ -168,12 +176,18 @@ def load_tokenizer(section: ModelSection) -> Any:
     Raises:
         InputError: not loadable.
     """
+    name = model_folder(section.pretrained)
+    folder = Path(name) if Path(name).is_dir() else hub.cached_folder(section)
+    if folder is not None:
+        check_tokenizer_file(folder / TOKENIZER_FILE)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model_folder(section.pretrained), **_hub_options(section)
-        )
-        # a setting of another type, or another class than the vocabulary's, shows when it is used
-        tokenizer(_ANY_TEXT)
+        with panics_named(section.pretrained):
+            tokenizer = AutoTokenizer.from_pretrained(name, **_hub_options(section))
+            # a setting of another type, or another class than the vocabulary's, shows when it is
+            # used
+            tokenizer(_ANY_TEXT)
+    except FtHarnessError:
+        raise
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     # Batches are filled up with it; no position that a model is asked about sees it.

@@ -80,7 +80,7 @@ def _address(section: ModelSection) -> dict[str, Any]:
     return {"repo_id": section.pretrained, "revision": section.revision or "main"}
 
 
-def _snapshot(section: ModelSection) -> Path | None:
+def cached_folder(section: ModelSection) -> Path | None:
     """The cached folder that holds a hub model's configuration; None: it is not in the cache."""
     try:
         config = try_to_load_from_cache(filename="config.json", **_address(section))
@@ -92,14 +92,14 @@ def _snapshot(section: ModelSection) -> Path | None:
 def cached_commit(section: ModelSection) -> str | None:
     """The commit of a hub model that was loaded: the name of its folder in the cache; None: it is
     none of the hub's."""
-    folder = _snapshot(section)
+    folder = cached_folder(section)
     return folder.name if folder else None
 
 
 def held(section: ModelSection) -> Path | None:
     """The cached folder of a hub model; None: its weights, or some of them, are still to be
     fetched."""
-    folder = _snapshot(section)
+    folder = cached_folder(section)
     if folder is None:
         return None
     names = [_SINGLE] if (folder / _SINGLE).exists() else shard_names(folder)
@@ -128,6 +128,7 @@ def fetch_files(pretrained: str, commit: str, patterns: Collection[str]) -> Path
     """The cached folder of a hub model at this commit, with those files of its top folder that the
     patterns name; what is not in the cache yet is fetched."""
     folder = snapshot_download(
-        pretrained, revision=commit, allow_patterns=list(patterns), ignore_patterns="*/*"
-    )
+        pretrained, revision=commit, allow_patterns=list(patterns), ignore_patterns="*/*",
+        local_files_only=is_offline_mode(),  # said, as not every release sees to it
+    )  # fmt: skip
     return Path(folder)

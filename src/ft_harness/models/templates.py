@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 from jinja2 import Template
@@ -100,7 +100,9 @@ class LimitedTemplate(Template):
             PolicyError: it takes too long, or makes something too long.
         """
         with _limits():
-            return super().render(*args, **kwargs)
+            text = super().render(*args, **kwargs)
+        _check_length(len(text))
+        return text
 
 
 class _LimitedCode(CodeGenerator):
@@ -127,7 +129,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("center", "indent", "format"):
+        for name in ("center", "indent", "format", "replace", "join"):
             self.filters[name] = _limited(self.filters[name])
 
     def from_string(self, *args: Any, **kwargs: Any) -> Any:
@@ -177,7 +179,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         self.check_time()
         if isinstance(owner := getattr(obj, "__self__", None), str):  # str.center, str.format ...
             _check_widths(owner, (*args, *kwargs.values()))
-        return super().call(context, obj, *args, **kwargs)
+        return _checked(super().call(context, obj, *args, **kwargs))
 
 
 def _check_length(length: int) -> None:
@@ -200,11 +202,20 @@ def _check_widths(text: str, arguments: Sequence[Any]) -> None:
             _check_length(argument)
 
 
-def _limited(render: Any) -> Any:
-    """A filter whose numbers are bounded."""
+def _checked(value: Any) -> Any:
+    """A value that is no text of millions of characters."""
+    if isinstance(value, str):
+        _check_length(len(value))
+    return value
 
-    def bounded(value: Any, *args: Any, **kwargs: Any) -> Any:
-        _check_widths(str(value) if isinstance(value, str) else "", (*args, *kwargs.values()))
-        return render(value, *args, **kwargs)
+
+def _limited(render: Any) -> Any:
+    """A filter whose numbers and result are bounded."""
+
+    @wraps(render)  # with what jinja notes on it, an environment or a context before the value
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        text = next((each for each in args if isinstance(each, str)), "")
+        _check_widths(text, (*args, *kwargs.values()))
+        return _checked(render(*args, **kwargs))
 
     return bounded

@@ -1,4 +1,5 @@
-"""A process that ends this one if a single operation of a template never ends.
+"""A process that ends this one if a single operation of a template, or a regular expression of a
+task, never ends.
 
 A template looks at the clock between its operations. Within one (a sort of huge equal texts, a
 regular expression that backtracks without end) Python runs nothing else, no other thread and no
@@ -41,9 +42,10 @@ def _start(_process: int) -> memoryview[float]:
     shared = os.memfd_create("ft-harness")
     os.truncate(shared, 8)
     message = PolicyError(
-        f"an operation of a template takes more than {MOST_SECONDS:g} seconds",
-        "a template that renders a doc at once; no flag allows more",
-        "fix the template of the task or of the model's chat",
+        f"an operation takes more than {MOST_SECONDS:g} seconds, of a template or of a task's "
+        "regular expressions",
+        "templates and filters that are done with a doc at once; no flag allows more",
+        "fix filter_list, metric_list and the templates of the task, or the model's chat template",
     )
     command = [sys.executable, "-ISc", _SCRIPT, str(shared), f"{message}\n"]
     # A terminal's Ctrl-C is for this process alone, which may go on for a while.

@@ -19,7 +19,7 @@ from urllib.parse import quote
 REDACTED = "[redacted]"
 _NAME = (
     r"(?:TOKEN(?!IZ)|SECRET|PASS(?:WORD|WD|PHRASE)|CREDENTIAL|KEY"
-    r"|(?<![^\W_])(?:PAT|AUTH)(?![^\W_]))"
+    r"|(?<![^\W_])(?:PAT|AUTH|PASS|JWT|CREDS|COOKIE|WEBHOOK|BEARER)(?![^\W_])|(?<=_)PWD(?![^\W_]))"
 )
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _PLACE_NAME = re.compile(r"_(?:PATH|FILE|DIR|SOCK|URL)$", re.IGNORECASE)  # where one is kept
@@ -31,40 +31,50 @@ _ASSIGNED = re.compile(
 )
 _SHORT = 64  # characters of a text that is kept: a big report has the same ones again and again
 _SEARCHED = 1 << 14  # characters of a text that is looked through for assignments
-# A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
-# path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
+# A token begins a word, or follows a JSON escape like \n or one of a URL. A URL's user part ends
+# where its host's path, its query or a JSON string does, so that nothing but the secret is removed
+# from a JSON text.
 _FORMS = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
-    r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|npm_[A-Za-z0-9]{36}"
-    r"|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
+    r"(?:hf_(?:[a-z]+_)?[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,}"
+    r"|npm_[A-Za-z0-9]{36}|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}"
+    r"|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"
+    # payments, mail, clouds, packages, containers, trackers of issues
+    r"|[rs]k_live_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/]{24,}|SG\.[\w-]{16,}\.[\w-]{32,}"
+    r"|do[opr]_v1_[0-9a-f]{40,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|hv[bsr]\.[\w-]{20,}"
+    r"|dapi[0-9a-f]{32,}|pypi-AgE[\w-]{20,}|dckr_[a-z]{3}_[\w-]{20,}|shp[a-z]{2}_[0-9a-fA-F]{32,}"
+    r"|ATATT3[\w=-]{30,}|lin_api_[A-Za-z0-9]{30,}|AGE-SECRET-KEY-1[0-9A-Z]{40,}"
+    # hosts of models
+    r"|(?:gsk_|xai-|pplx-)[A-Za-z0-9]{40,}|nvapi-[\w-]{40,}|r8_[A-Za-z0-9]{30,}|tgp_v1_[\w-]{30,})"
+    r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
-    r"""|(?P<named>[?&](?:[\w-]{0,40}[_-])?(?i:(?:access)?(?:token|secret|password|key|sig"""
-    r"""|signature|credential))=)[^&\s"'<>\\]+"""
+    r"""|(?P<named>[?&;#](?:[\w-]{0,40}[_-])?(?i:(?:access|account|sharedaccess)?"""
+    r"""(?:token|secret|password|key|sig|signature|credential))=)[^&;\s"'<>\\]+"""
     r"""|(?P<header>(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token))\s+)"""
     r"[\w.~+/=-]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    r"|(?P<bearer>\b(?i:bearer)\s+)[\w.~+/-]{20,}=*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|$)",
     re.DOTALL,
 )
 # One of these is in every text that holds a form. Forms are looked for where one is: that is half
-# of the time that a million samples take to write. The last two may span lines.
+# of the time that a million samples take to write. The last three may span lines.
 _CUES = (
-    "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "npm_",
-    "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
-    "signature=", "credential=", "authorization", "private key-----",
+    "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "pat_", "glpat-", "glrt-", "gldt-",
+    "glptt-", "xox", "xapp-", "npm_", "akia", "asia", "aiza", "eyj", "live_", "whsec_", "sg.",
+    "v1_", "ya29.", "gocspx-", "hvb.", "hvs.", "hvr.", "dapi", "pypi-", "oat_", "shpca_", "shppa_",
+    "shpss_", "atatt3", "api_", "key-", "gsk_", "xai-", "pplx-", "nvapi-", "r8_", "://",
+    "token=", "secret=", "password=", "key=", "sig=", "signature=", "credential=",
+    "authorization", "bearer", "private key",
 )  # fmt: skip
-# What precedes the last underscore of a cue: a text is parted there once for all of these.
-_BEFORE_UNDERSCORE = tuple(cue[:-1] for cue in _CUES if cue.endswith("_") and "_" not in cue[:-1])
-_CUE_LISTS = {
-    (underscored, assigned): [
-        cue
-        for cue in _CUES
-        if (underscored or cue[:-1] not in _BEFORE_UNDERSCORE) and (assigned or "=" not in cue)
-    ]
-    for underscored in (False, True)
-    for assigned in (False, True)
-}  # by whether an underscore follows one of these, and whether there is a sign of equality
-_SPANNING = _CUES[-2:]
+_SPANNING = _CUES[-3:]
+# What precedes the mark that a cue ends in: a text is parted there once for all of these.
+_BEFORE = {
+    mark: tuple(cue[:-1] for cue in _CUES if cue.endswith(mark) and mark not in cue[:-1])
+    for mark in "_-."
+}
+_OTHERS = [cue for cue in _CUES if cue[:-1] not in _BEFORE.get(cue[-1], ())]
+_UNASSIGNED = [cue for cue in _OTHERS if "=" not in cue]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
 _WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
 _MARKER = re.compile(r"<.*>|\[.*\]")  # special tokens like <|endoftext|>
@@ -181,9 +191,7 @@ def _redact(text: str, secrets: frozenset[str]) -> str:
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
     folded = text.casefold()
-    parts = folded.split("_")
-    underscored = len(parts) > 1 and any(map(str.endswith, parts, repeat(_BEFORE_UNDERSCORE)))
-    found = [cue for cue in _CUE_LISTS[underscored, "=" in folded] if cue in folded]
+    found = _find_cues(folded)
     if not found:
         return text
     if any(cue in _SPANNING for cue in found):
@@ -203,11 +211,21 @@ def _searcher(cues: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
     return re.compile("|".join(map(re.escape, cues))).search
 
 
+def _find_cues(folded: str) -> list[str]:
+    """Those that are in a text."""
+    found = [cue for cue in (_OTHERS if "=" in folded else _UNASSIGNED) if cue in folded]
+    for mark, ends in _BEFORE.items():
+        parts = folded.split(mark)
+        if len(parts) > 1 and any(map(str.endswith, parts, repeat(ends))):
+            found += [f"{end}{mark}" for end in ends if f"{end}{mark}" in folded]
+    return found
+
+
 _redact_short = lru_cache(maxsize=1 << 14)(_redact)
 
 
 def _keep_name(found: re.Match[str]) -> str:
-    return f"{found['named'] or found['header'] or ''}{REDACTED}"
+    return f"{found['named'] or found['header'] or found['bearer'] or ''}{REDACTED}"
 
 
 def redact_values(value: Any, identifiers: Iterable[str] = frozenset(_IDENTIFIERS)) -> Any:

@@ -27,6 +27,7 @@ from ft_harness.errors import (
     ResourceError,
     StorageLostError,
     first_line,
+    text_of,
 )
 from ft_harness.storage.hashing import sha256_text
 from ft_harness.storage.redaction import redact, redact_json
@@ -114,7 +115,7 @@ def is_full(error: BaseException) -> bool:
     error number, libraries in their messages."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    said = str(error)
+    said = text_of(error)
     found = _OS_ERROR.search(said)
     return "no space left" in said.lower() or (found is not None and int(found[1]) in _FULL)
 
@@ -123,7 +124,8 @@ def full_disk(place: Path | str, error: BaseException) -> ResourceError:
     """The error for a full disk, see `is_full`."""
     reason = (
         "a file may not become that large: see ulimit -f"
-        if (isinstance(error, OSError) and error.errno == errno.EFBIG) or "too large" in str(error)
+        if (isinstance(error, OSError) and error.errno == errno.EFBIG)
+        or "too large" in text_of(error)
         else "the disk is full"
     )
     return ResourceError(

@@ -14,6 +14,10 @@ from ft_harness.models.trust import TRUST_FLAG
 from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
+MOST_INCLUDES = (
+    200  # of a task, each time that one is named: a few that name others twice are millions
+)
+
 
 class TaskFile(NamedTuple):
     """One YAML: its content, where `!function x` is the text of that name, and each key's line."""
@@ -40,12 +44,22 @@ class TaskReader:
         """A task's YAML and the files it includes, the included ones first (later files win).
 
         Raises:
-            InputError: a file is missing or broken, or includes itself.
+            InputError: a file is missing or broken, includes itself, or there are too many.
             PolicyError: a YAML from elsewhere includes a file outside its own folder; that file is
                 not read.
         """
         anywhere = trust_code or is_installed(path)
-        return tuple(self._follow(path, None if anywhere else path.resolve().parent, ()))
+        found: list[TaskFile] = []
+        for file in self._follow(path, None if anywhere else path.resolve().parent, ()):
+            found.append(file)
+            if len(found) > MOST_INCLUDES:
+                raise InputError(
+                    f"{path}: more than {MOST_INCLUDES} includes, each counted as often as it is "
+                    "named",
+                    "a task of a few files",
+                    "name each file once",
+                )
+        return tuple(found)
 
     def _follow(
         self, path: Path, within: Path | None, including: Sequence[Path]
@@ -62,10 +76,30 @@ class TaskReader:
                 f"move the file there, or pass {TRUST_FLAG} if you know what it holds",
             )
         file = self.read(path)
-        named = file.content.get("include") or []
-        for name in [named] if isinstance(named, str) else named:
-            yield from self._follow(path.parent / str(name), within, (*including, resolved))
+        for name in _included(file):
+            yield from self._follow(path.parent / name, within, (*including, resolved))
         yield file
+
+
+def _included(file: TaskFile) -> list[str]:
+    """Names of the files that a YAML includes.
+
+    Raises:
+        InputError: no names.
+    """
+    named = file.content.get("include") or []
+    names = [named] if isinstance(named, str) else named
+    if isinstance(names, list) and all(map(_is_name, names)):
+        return names
+    raise InputError(
+        f"{file.path}:{file.lines.get(('include',), 1)}: include is {repr(named)[:80]}",
+        "the name of a file, or a list of names",
+        "fix include",
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:

@@ -139,6 +139,12 @@ class SplitCheck:
 
     def _read_row(self, row: int, doc: dict[str, Any], form: PromptForm) -> None:
         prompt = "" if self._rolling else prompt_of(self.task, doc, form)
+        if not isinstance(prompt, str):  # lm-eval takes a number for that of a whole prompt
+            raise InputError(
+                "doc_to_text gives a number, and doc_to_target one of the choices",
+                "a prompt; where whole prompts are compared, what follows each of them as target",
+                "fix doc_to_text in the task's YAML",
+            )
         if not form.apply_chat_template and prompt != prompt.rstrip():
             raise InputError(
                 f"a prompt ends in white space ({prompt[-20:]!r})",

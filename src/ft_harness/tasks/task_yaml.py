@@ -55,6 +55,7 @@ class FilterStep(_Open):
 
     function: str
     regex_pattern: str | None = None
+    filter_fn: Function | None = None
 
     @field_validator("regex_pattern")
     @classmethod

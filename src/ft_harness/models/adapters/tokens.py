@@ -8,12 +8,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.errors import FtHarnessError, InputError, panics_named
 from ft_harness.models.prompts import PromptForm
+from ft_harness.models.tokenizer_file import TOKENIZER_FILE, check_tokenizer_file
 from ft_harness.storage import sha256_text
 from ft_harness.storage.strict_files import read_json
 
-TOKENIZER_FILE, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_SETTINGS = "tokenizer_config.json"
 _OTHER_FILES = (
     "tokenizer.model",
     "vocab.txt",
@@ -46,19 +47,20 @@ def compare(
         ] if others else []
     if not getattr(tokenizer, "is_fast", False):
         return [], [f"its {TOKENIZER_FILE} was not compared: the base's tokenizer has no such file"]
+    path = folder / TOKENIZER_FILE
     try:
-        found, notes = _compare_vocabulary(folder, tokenizer, rows)
-        found = found or _other_start(folder, tokenizer)
+        check_tokenizer_file(path)
+        with panics_named(path):
+            found, notes = _compare_vocabulary(path, tokenizer, rows)
+            found = found or _other_start(folder, tokenizer)
         return found or (_other_template(folder, form) if form else []), notes
     except InputError as error:
         return [error], []
 
 
 def _compare_vocabulary(
-    folder: Path, tokenizer: Any, rows: int
+    path: Path, tokenizer: Any, rows: int
 ) -> tuple[list[FtHarnessError], list[str]]:
-    path = folder / TOKENIZER_FILE
-    read_json(path)  # its size and form
     try:
         own = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises plain Exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +13,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
+from datasets.packaged_modules.pandas.pandas import Pandas
 from lm_eval import prompts, utils
 from lm_eval.api import metrics, registry, task  # noqa: F401  # their names are replaced below
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM, TemplateLM
 from lm_eval.caching import cache
+from lm_eval.filters import extraction
 from lm_eval.models.utils import has_bos_prefix
 from lm_eval.tasks import _yaml_loader
 
 from ft_harness.errors import PolicyError
-from ft_harness.models import trust
+from ft_harness.models import trust, watcher
 from ft_harness.models.templates import LimitedEnvironment
 
 # --- methods of lm-eval's models, called on objects that are no models: the only way to tokenise a
@@ -153,6 +156,42 @@ def _refuse_pickles(*_: Any, **__: Any) -> Any:
     )
 
 
+def _refuse_pickled_tables(_: Any) -> Any:
+    """In place of what `dataset_path: pandas` begins with."""
+    raise PolicyError(
+        "dataset_path: pandas reads pickles, which can run code",
+        "data as parquet, arrow, csv or json; no flag allows it",
+        "save the table as parquet: pandas.DataFrame.to_parquet",
+    )
+
+
+class _Watched:
+    """The module `re`, or one of its patterns, whose operations end.
+
+    Patterns in a task's filters and metrics are a stranger's, and may backtrack without end.
+    """
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copies ask for these before there is an original
+            raise AttributeError(name)
+        found = getattr(self._original, name)
+        if isinstance(found, type) or not callable(found):
+            return found
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            watcher.begin()
+            try:
+                given = found(*arguments, **options)
+            finally:
+                watcher.end()
+            return _Watched(given) if isinstance(given, re.Pattern) else given
+
+        return watched
+
+
 def _replace(original: Any, ours: Any) -> None:
     """Put ours in place of a function in every module of lm-eval that has imported it."""
     for name, module in list(sys.modules.items()):
@@ -176,6 +215,8 @@ for _original, _ours in (
 ):
     _replace(_original, _ours)
 _yaml_loader._Base = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+Pandas._info = _refuse_pickled_tables
+extraction.re = metrics.re = _Watched(re)
 cache.dill = SimpleNamespace(loads=_refuse_pickles, dumps=_refuse_pickles)
 utils.env = _limited_environment()
 # the same for tensors, by PyTorch's own switch, which overrides `weights_only=False`
