@@ -147,6 +147,8 @@ def test_a_signal_before_the_command_is_loaded(signum: int):
     """While Python imports what parses the arguments."""
     code = (
         "import sys, os, signal, importlib.abc\n"
+        # a shell that starts the tests in the background has it ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Find(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
         f"        if name == 'typer': signal.raise_signal({int(signum)})\n"
