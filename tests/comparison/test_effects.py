@@ -100,7 +100,7 @@ def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     assert state_sweep(alone)[1].startswith(
         "train_size, from 200 to 400: accuracy (test) +50.0 points, 95 % interval"
     )
-    assert "With one seed, seed and setting" in state_sweep(alone)[0]
+    assert "a difference between settings may be the seed" in state_sweep(alone)[0]
 
 
 def test_the_largest_rise_and_the_largest_fall_are_stated(measured):

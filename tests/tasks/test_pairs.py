@@ -138,7 +138,7 @@ def test_cut_pairs_are_counted(ft, recipe: Path, tmp_path: Path):
     code, out, err = ft("check", recipe)
     assert code == 0, err
     assert "2 prompts cut alike for both (10.0%)" in out
-    assert "train: of 2 of the first 20 pairs an answer's prompt will be cut" in out
+    assert "train: in 2 of the first 20 pairs an answer's prompt will be cut" in out
 
 
 def test_what_has_no_two_choices_can_not_be_learnt_as_pairs(ft, tmp_path: Path, model_folder: Path):
