@@ -25,8 +25,8 @@ from ft_harness.comparison.aggregator import (
 )
 from ft_harness.comparison.amounts import interval, probability
 from ft_harness.comparison.cautions import warn_of_overfitting
+from ft_harness.comparison.comparability import Terms
 from ft_harness.comparison.sentences import state_study
-from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
 from ft_harness.data.fingerprints import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError

@@ -26,7 +26,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import explain, write_cases
-from ft_harness.pipeline.whole_run import demo
+from ft_harness.pipeline.run_or_reuse import demo
 from ft_harness.records import Evaluation
 from ft_harness.report import build_document
 from ft_harness.storage.escaping import guard_formula, unguard_formula

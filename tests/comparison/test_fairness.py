@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ft_harness.comparison.aggregator import Row, aggregate, compare
+from ft_harness.comparison.comparability import Terms, conditions_of, find_mismatches, find_unknown
 from ft_harness.comparison.pairing import match_evaluations
-from ft_harness.comparison.terms import Terms, conditions_of, find_mismatches, find_unknown
 from ft_harness.errors import ConfigError, NotComparableError
 from ft_harness.records import Evaluation, Record
 from ft_harness.records.finding import load_records

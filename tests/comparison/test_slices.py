@@ -382,7 +382,7 @@ def test_samples_in_another_order_give_the_same_slices(tmp_path: Path) -> None:
 def test_of_many_items_some_are_drawn_and_every_case_is_tagged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ft_harness.comparison.cases.summary._MOST_SLICED", 50)
+    monkeypatch.setattr("ft_harness.comparison.cases.tagging._MOST_SLICED", 50)
     summary = summarize(*nli_pair(tmp_path))
     assert summary.n_sliced == 50
     assert sum(each.n for each in find(summary.slices, "negation").values()) == 50

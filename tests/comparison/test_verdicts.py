@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ft_harness.comparison.aggregator import AdapterRun, Question, aggregate, compare, compare_all
+from ft_harness.comparison.comparability import Terms
 from ft_harness.comparison.families import role_of
 from ft_harness.comparison.rows import decide
 from ft_harness.comparison.sentences import state_study, state_verdict
 from ft_harness.comparison.study import Comparison, Row
-from ft_harness.comparison.terms import Terms
 from ft_harness.records import Evaluation
 from ft_harness.report.cells import measured_cells
 from tests.builders.records import (

@@ -763,7 +763,7 @@ def test_a_head_on_a_quantised_base_is_trained_and_scored(
 
 
 def test_only_bases_with_the_same_head_are_compared():
-    from ft_harness.comparison.terms import find_mismatches
+    from ft_harness.comparison.comparability import find_mismatches
 
     record = make_record()
     other = record.model_copy(

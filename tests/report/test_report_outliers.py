@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ft_harness.comparison.aggregator import aggregate
-from ft_harness.comparison.terms import Terms
+from ft_harness.comparison.comparability import Terms
 from ft_harness.pipeline.explanations import find_outliers
 from ft_harness.records import Evaluation
 from tests.builders.records import make_record, make_sample, write_evaluation

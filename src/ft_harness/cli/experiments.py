@@ -102,7 +102,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores the bundled model, fine-tunes it and scores it again; needs no network.
     """
-    from ft_harness.pipeline.whole_run import demo
+    from ft_harness.pipeline.run_or_reuse import demo
 
     print_study(*demo(out, say))
 
@@ -186,9 +186,9 @@ def run(recipe: RecipeArgument, given: Options) -> None:
 
         _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None))
         return
-    from ft_harness.pipeline import whole_run
+    from ft_harness.pipeline import run_or_reuse
 
-    study, path = whole_run.run([experiment], experiment.name, say, given["require"])
+    study, path = run_or_reuse.run([experiment], experiment.name, say, given["require"])
     print_study(study, path, given["require"])
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ft_harness.comparison import cautions, sentences
+from ft_harness.comparison.comparability import STRICT, Terms, check_terms
 from ft_harness.comparison.comparing import Comparing
 from ft_harness.comparison.families import declare, list_families
 from ft_harness.comparison.pairing import match_evaluations
 from ft_harness.comparison.repeats import Repeats, Trained, count_training_seeds, find_repeats
 from ft_harness.comparison.rows import MAJORITY_CLASS
 from ft_harness.comparison.study import MOST_SHOWN, AdapterRun, Comparison, Row, Study, Verdict
-from ft_harness.comparison.terms import STRICT, Terms, check_terms
 from ft_harness.comparison.untuned import find_untuned
 from ft_harness.records import Evaluation, Record, describe_record
 from ft_harness.storage.progress import progress

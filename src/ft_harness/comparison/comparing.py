@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 from ft_harness.comparison import cautions, remarks
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import BY_LABEL, ConfusionPair, count_confusion, find_cases
+from ft_harness.comparison.comparability import (
+    EXECUTION,
+    Mismatch,
+    Terms,
+    check_comparable,
+    find_mismatches,
+)
 from ft_harness.comparison.families import role_of
 from ft_harness.comparison.measurement import Baseline, Measurement
 from ft_harness.comparison.pairing import Pairs, pair_items
@@ -21,13 +28,6 @@ from ft_harness.comparison.preferences import (
 from ft_harness.comparison.primary import find_companions, find_primary, is_too_short_for_bleu
 from ft_harness.comparison.rows import MAJORITY_CLASS, decide, make_baseline_row, make_rows
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
-from ft_harness.comparison.terms import (
-    EXECUTION,
-    Mismatch,
-    Terms,
-    check_comparable,
-    find_mismatches,
-)
 from ft_harness.data.data_report import DataReport
 from ft_harness.errors import InputError
 from ft_harness.metrics.labels import recalled_label

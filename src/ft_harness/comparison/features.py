@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from ft_harness.comparison.amounts import NONE
+from ft_harness.comparison.comparability import filter_of
 from ft_harness.comparison.study import Comparison, Row, Study
-from ft_harness.comparison.terms import filter_of
 from ft_harness.records import Record
 
 TITLES = {

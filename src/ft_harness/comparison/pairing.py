@@ -12,7 +12,14 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ft_harness.comparison.terms import FACTORS, STRICT, Mismatch, Terms, filter_of, find_mismatches
+from ft_harness.comparison.comparability import (
+    FACTORS,
+    STRICT,
+    Mismatch,
+    Terms,
+    filter_of,
+    find_mismatches,
+)
 from ft_harness.errors import InputError
 from ft_harness.records import Evaluation, Record, Sample, describe_record
 from ft_harness.records.score_table import Outcomes, find_samples, read_outcomes

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from ft_harness import stats
 from ft_harness.comparison import remarks
+from ft_harness.comparison.comparability import conditions_of
 from ft_harness.comparison.measurement import Difference, Measurement
 from ft_harness.comparison.study import Row, Verdict
-from ft_harness.comparison.terms import conditions_of
 from ft_harness.metrics import find_metric
 from ft_harness.metrics.preference import MARGIN, REWARD
 from ft_harness.records import Record, Score

@@ -11,8 +11,8 @@ from pathlib import Path
 from ft_harness.comparison.aggregator import Question, Study
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.comparability import Terms
 from ft_harness.comparison.requirements import Requirement, check_required
-from ft_harness.comparison.terms import Terms
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import (
@@ -25,7 +25,7 @@ from ft_harness.pipeline.explanations import (
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.pipeline.study_figures import write_figures
 from ft_harness.recipe import check_name
-from ft_harness.records import REPORT_FILES, Evaluation, write_long
+from ft_harness.records import REPORT_FILES, Evaluation, write_kept_list
 from ft_harness.report import (
     Explorer,
     Outliers,
@@ -133,7 +133,7 @@ def write_report(
         write_text(folder / name, text)
     write_json_list(folder / "rows.json", rows_json(study))
     if len(study.comparisons) <= _MOST_KEPT:
-        write_long(folder / STUDY_FILE, study)
+        write_kept_list(folder / STUDY_FILE, study)
         written.insert(0, STUDY_FILE)
     written.insert(0, "rows.json")
     for name in (SHARED[each] for each in layout.formats if each in SHARED):

@@ -9,9 +9,9 @@ from typing import Any
 
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import Study, aggregate, compare_all
+from ft_harness.comparison.comparability import Terms, check_terms
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import read_requirements
-from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.errors import ConfigError, InputError, NotComparableError, suggest
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.report_files import FORMATS, Layout, open_folder, write_study

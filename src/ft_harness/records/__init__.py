@@ -17,13 +17,8 @@ from ft_harness.records.cards import (
     SettingChange,
     TrainingCost,
 )
-from ft_harness.records.reading import (
-    Evaluation,
-    read_evaluation,
-    read_kept,
-    write_kept,
-    write_long,
-)
+from ft_harness.records.kept_files import read_kept, write_kept, write_kept_list
+from ft_harness.records.reading import Evaluation, read_evaluation
 from ft_harness.records.schema import (
     RECORD_FILE,
     REPORT_FILES,

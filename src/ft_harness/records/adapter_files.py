@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ft_harness.errors import InputError
 from ft_harness.records.cards import Card, HistoryEntry, LineageEntry
-from ft_harness.records.reading import read_kept, write_kept
+from ft_harness.records.kept_files import read_kept, write_kept
 from ft_harness.storage import sha256_file
 
 CARD_FILE = "card.json"

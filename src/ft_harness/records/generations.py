@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ft_harness.records.reading import read_kept
+from ft_harness.records.kept_files import read_kept
 from ft_harness.records.schema import Frozen
 
 GENERATIONS_FILE = "generations.json"

@@ -1,16 +1,15 @@
-"""Evaluations and other typed files that ft-harness wrote."""
+"""Evaluations that ft-harness wrote."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from ft_harness.errors import InputError, first_line
+from ft_harness.records.kept_files import read_sealed
 from ft_harness.records.schema import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -20,68 +19,12 @@ from ft_harness.records.schema import (
     Sample,
 )
 from ft_harness.storage import (
-    sealed_parts,
-    sealed_text,
     sha256_once,
-    unsealed,
-    write_parts,
-    write_text,
 )
 from ft_harness.storage.strict_files import no_pipe
 
-_LONGEST_RECORD = 1 << 26  # bytes
 _LONGEST_SAMPLE = 1 << 28  # characters: of a line that may unpack to more than there is memory
 _REASON = 200  # characters
-_Kept = TypeVar("_Kept", bound=Frozen)
-
-
-def write_kept(path: Path, kept: Frozen) -> None:
-    """Write a typed file that `read_kept` reads, with a seal that reveals damage."""
-    write_text(path, sealed_text(kept.model_dump(mode="json")))
-
-
-def write_long(path: Path, kept: Frozen) -> None:
-    """As `write_kept`, a list's items one by one and without an indent: for what is too long to be
-    held as a text."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return (plain(item) for item in value)
-        return value.model_dump(mode="json") if isinstance(value, Frozen) else value
-
-    write_parts(path, sealed_parts({name: plain(value) for name, value in kept}))
-
-
-def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | None:
-    """A typed file that ft-harness keeps in a folder; None where it is not there.
-
-    Args:
-        what: what kind of file it is, for the error.
-        action: what to do about a damaged one.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate(_read_sealed(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not {what} ({first_line(error, _REASON)})", f"{path.name} as written", action
-        ) from error
-
-
-def _read_sealed(path: Path) -> Any:
-    """The JSON of a file that ft-harness keeps.
-
-    Raises:
-        OSError, ValueError, RecursionError: it can't be read, or is not as it was written.
-    """
-    # Before it is read: parsed JSON takes many times the memory of its text.
-    if no_pipe(path).stat().st_size > _LONGEST_RECORD:
-        raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
-    return unsealed(json.loads(path.read_bytes()))
 
 
 class Evaluation(Frozen):
@@ -151,7 +94,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     path = folder / RECORD_FILE
     try:
-        record = Record.model_validate(_read_sealed(path))
+        record = Record.model_validate(read_sealed(path))
     except (
         OSError,
         ValueError,

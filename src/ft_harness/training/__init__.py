@@ -5,11 +5,11 @@
 
 from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.distributed import sharding_problems
+from ft_harness.training.forecast.footprint import count_base
 from ft_harness.training.forecast.forecast import (
     Alternative,
     Forecast,
     Work,
-    count_base,
     count_work,
     empty_base,
     make_forecast,

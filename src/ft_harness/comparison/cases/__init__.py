@@ -23,11 +23,11 @@ from ft_harness.comparison.cases.summary import (
     CaseSummary,
     Choice,
     NearestExample,
-    add_slices,
     find_cases,
     list_cases,
 )
 from ft_harness.comparison.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
+from ft_harness.comparison.cases.tagging import add_slices
 from ft_harness.comparison.cases.traits import field_kind
 from ft_harness.comparison.cases.transitions import (
     THRESHOLD,

@@ -12,9 +12,9 @@ import numpy as np
 from ft_harness.comparison.cases.choices import name_choices, note_word, read_labels
 from ft_harness.comparison.cases.summary import (
     list_cases,
-    tag_pairs,
 )
 from ft_harness.comparison.cases.table import Sheet, Written
+from ft_harness.comparison.cases.tagging import tag_pairs
 from ft_harness.comparison.cases.traits import read_log_likelihoods
 from ft_harness.comparison.cases.transitions import Rows, Transition, find_transitions
 from ft_harness.records import Evaluation, Sample

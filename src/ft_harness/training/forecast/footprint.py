@@ -34,6 +34,7 @@ _INDEXING = {
     *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
     _ATEN._index_put_impl_.default,
 }
+TOLERANCE = 1.15  # how far a measured peak may lie above the count
 # a weight, its share of the block's scale, and of that scale's own
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # bytes a trained parameter: 4 for each moment; the first name that fits
@@ -297,3 +298,9 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leave(self, key: int) -> None:
         is_logits, size = self._alive.pop(key)
         self._now[is_logits] -= size
+
+
+def count_base(base: BaseModel) -> int:
+    """Bytes that an empty base takes when it is loaded, with what is surely enough for that."""
+    model = base.model.to(getattr(torch, base.info.dtype))
+    return round(weight_bytes(model, base.info.quantization) * TOLERANCE)

@@ -34,13 +34,17 @@ from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
-from ft_harness.training.forecast.footprint import Footprint, count_memory, count_once, weight_bytes
+from ft_harness.training.forecast.footprint import (
+    TOLERANCE,
+    Footprint,
+    count_memory,
+    count_once,
+)
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, draws_undone
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import Rows, TrainingPlan
 
-TOLERANCE = 1.15  # how far a measured peak may lie above the count
 _EPOCHS_PLANNED = 5  # each has batches of its own; more find none that is much larger
 _TIMED_STEPS = 2
 _FORWARD = 0.5  # of a forward and backward pass over a frozen base
@@ -157,12 +161,6 @@ def empty_base(
     head = Head(plan, own_modules(model), (), None, reads_types) if plan else None
     device = "cuda" if gpu or torch.cuda.is_available() else "cpu"
     return BaseModel(model, tokenizer, info, load_context(section), device, head)
-
-
-def count_base(base: BaseModel) -> int:
-    """Bytes that an empty base takes when it is loaded, with what is surely enough for that."""
-    model = base.model.to(getattr(torch, base.info.dtype))
-    return round(weight_bytes(model, base.info.quantization) * TOLERANCE)
 
 
 def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
