@@ -163,7 +163,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found and word else ""
 
 
-def text_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """What an error of a library says; nothing where that fails too."""
     try:
         return str(error).strip()
@@ -173,7 +173,7 @@ def text_of(error: BaseException) -> str:
 
 def first_line(error: BaseException, most: int = 200) -> str:
     """The message of a library's error, short enough for our own; its type if it has none."""
-    lines = text_of(error).splitlines()
+    lines = message_of(error).splitlines()
     return lines[0][:most] if lines else type(error).__name__
 
 
@@ -201,7 +201,7 @@ def panic_fault(place: object, error: BaseException) -> InputError:
     """The error of a library that has stopped."""
     return InputError(
         f"{place}: the library that reads it stopped ({first_line(error)})",
-        "whole files, with steps that suit every text",
+        "undamaged files that the library can read",
         "fetch the tokenizer and the model again from a place you trust",
     )
 

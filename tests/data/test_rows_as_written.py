@@ -207,7 +207,7 @@ def test_short_numbers_are_as_short_as_the_file_has_them(tmp_path: Path):
              "inside": {"a": [{"b": 0.1}], "c": 1}, "map": {"k": 0.1}, "often": 0.1},
             {"n": 2.7, "half": 5.0, "double": 0.10000000149011612, "listed": [],
              "fixed": [0.1, 2.5], "inside": None, "map": {}, "often": 0.1},
-            {"n": None, "half": 65500.0, "double": 1e300, "listed": None, "fixed": [0.1, 2.5],
+            {"n": None, "half": 65504.0, "double": 1e300, "listed": None, "fixed": [0.1, 2.5],
              "inside": {"a": None, "c": 2}, "map": None, "often": 3.3},
         ]
     )  # fmt: skip
@@ -221,6 +221,21 @@ def test_numbers_beyond_all_bounds_are_refused_with_their_row(written: str, tmp_
     path.write_text(f'{{"n": 1.5, "q": "a"}}\n{{"n": {written}, "q": "b"}}\n', encoding="utf-8")
     refused(f"{path}:2: the field n holds a number that is infinite", path)
     assert [doc["q"] for doc in read(path, columns={"q": []})] == ["a", "b"]
+
+
+def test_whole_numbers_of_32_bits_are_exact(tmp_path: Path):
+    """67,108,872 = 2^26 + 8 has 32 bits to itself, though fewer digits would name it there."""
+    ids = pyarrow.array([67108872.0, 1234567936.0], pyarrow.float32())
+    pyarrow.parquet.write_table(pyarrow.table({"id": ids}), tmp_path / "a.parquet")
+    rows = [row for _, row in read_file(tmp_path / "a.parquet")]
+    assert exact(rows) == exact([{"id": 67108872.0}, {"id": 1234567936.0}])
+
+
+def test_long_lists_of_numbers_are_embeddings_which_stay(tmp_path: Path):
+    column = pyarrow.array([[0.1] * 768], pyarrow.list_(pyarrow.float32()))
+    pyarrow.parquet.write_table(pyarrow.table({"e": column}), tmp_path / "a.parquet")
+    (row,) = [row for _, row in read_file(tmp_path / "a.parquet")]
+    assert row["e"] == [float(np.float32(0.1))] * 768
 
 
 def test_arrays_of_a_hub_data_set_are_no_obstacle():

@@ -105,7 +105,7 @@ def test_a_note_for_excel_is_named(tmp_path: Path):
 )
 def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, suffix: str):
     path = write(tmp_path / "a.csv", content)
-    with pytest.raises(InputError, match="holds no text") as caught:
+    with pytest.raises(InputError, match="is not text") as caught:
         rows_of(path)
     assert caught.value.action == f"name it {suffix}"
 
@@ -135,7 +135,7 @@ def test_archives_and_documents_are_named_with_the_way_out(
 ):
     path = write(tmp_path / name, content)
     for read in (rows_of, find_encoding):
-        with pytest.raises(InputError, match=f"holds no text, but {what}") as caught:
+        with pytest.raises(InputError, match=f"is not text but {what}") as caught:
             read(path)
         assert caught.value.action.startswith(cure)
 

@@ -86,11 +86,14 @@ BOMBS: dict[str, Change] = {
         }
     ),
     "many parts": lambda t: t.update(normalizer=replacing({"String": "a"}, "b", 5000)),
+    "a step without a type": lambda t: t.update(
+        normalizer={"pattern": {"String": "a"}, "content": "b" * 9999}
+    ),
     "special tokens": lambda t: t.update(post_processor=template(1000, 100_000)),
     "a table of characters that is longer than it is": lambda t: t.update(
         normalizer=charsmap([], b"", 0xFFFFFFFC)
     ),
-    "a table of characters that is cut": lambda t: t.update(
+    "a truncated table of characters": lambda t: t.update(
         normalizer={"type": "Precompiled", "precompiled_charsmap": "/////w=="}
     ),
     "a table of characters with long texts": lambda t: t.update(

@@ -83,8 +83,8 @@ def test_cautions_of_every_run_are_printed():
 
 def test_parts_about_the_reference_say_so():
     text = render_markdown(a_sweep(), {})
-    assert section(text, "Training").lstrip().startswith("Of slow alone.")
-    assert "alone." not in section(text, "Scores")
+    assert section(text, "Training").lstrip().startswith("Only about slow.")
+    assert "Only about" not in section(text, "Scores")
 
 
 def test_the_main_table_names_the_test_behind_p():

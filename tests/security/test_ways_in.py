@@ -321,7 +321,7 @@ def test_an_operation_without_end(name: str):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    assert_three_lines(done.stderr, "an operation takes more than 1 seconds")
+    assert_three_lines(done.stderr, "more than 1 seconds")
 
 
 EXPRESSIONS = {  # that backtrack without end
@@ -355,7 +355,7 @@ def test_an_expression_without_end(name: str, stranger: Path):
         command, capture_output=True, text=True, check=False, timeout=120, cwd=stranger
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert_three_lines(done.stderr, "an operation takes more than 1 seconds")
+    assert_three_lines(done.stderr, "more than 1 seconds")
 
 
 def test_a_process_that_only_scores_metrics_is_left_alone():

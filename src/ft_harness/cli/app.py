@@ -32,8 +32,8 @@ from ft_harness.errors import (
     UnexpectedError,
     first_line,
     is_panic,
+    message_of,
     panic_fault,
-    text_of,
 )
 from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
 from ft_harness.storage.escaping import one_line
@@ -334,10 +334,10 @@ def _as_fault(error: BaseException) -> FtHarnessError:
         return full_disk(getattr(error, "filename", None) or "a file", error)
     system = error if isinstance(error, OSError) and error.errno in _UNREACHABLE else None
     place = system.filename if system else None
-    if place or text_of(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
-        what = f"{place}: {system.strerror}" if system else text_of(error)
+    if place or message_of(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
+        what = f"{place}: {system.strerror}" if system else message_of(error)
         return ConfigError(what, "a path that can be read", "check the path")
-    if "No usable temporary directory" in text_of(error):  # Python's tempfile doesn't say why
+    if "No usable temporary directory" in message_of(error):  # Python's tempfile doesn't say why
         return ResourceError(
             "no temporary folder can be written: no space, or no permission",
             "a folder with room for a copy of the data",

@@ -31,7 +31,7 @@ _THREE_BYTES = "\u0800"  # the first letter that UTF-8 writes with three
 _MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
 _UNPACK, _SAVE_AS = "unpack it, and name the file within", "save it as .csv, .jsonl or .parquet"
 _NEVER_READ = {
-    b"BZh": ("bzip2", _UNPACK),
+    **{b"BZh%d1AY&SY" % size: ("bzip2", _UNPACK) for size in range(1, 10)},
     b"\xfd7zXZ\0": ("xz", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("zstandard", _UNPACK),
     b"7z\xbc\xaf\x27\x1c": ("7-zip", _UNPACK),
@@ -218,11 +218,11 @@ def _refuse_binary(path: Path, start: bytes) -> None:
     if start.startswith(b"PK\x03\x04") and not _is_workbook(path):
         kinds = [("a zip archive", _UNPACK)]
     for kind, action in kinds:
-        raise InputError(f"{path}: holds no text, but {kind}", "a file of text", action)
+        raise InputError(f"{path}: is not text but {kind}", "a file of text", action)
     for mark, suffix in _MAGIC.items():
         if start.startswith(mark):
             raise InputError(
-                f"{path}: holds no text, but what {suffix} files hold",
+                f"{path}: is not text but what {suffix} files hold",
                 "a name that says what the file is",
                 f"name it {suffix}",
             )

@@ -18,6 +18,8 @@ from ft_harness.data.opening import check_encoding, open_bytes
 from ft_harness.data.text_files import Placed
 from ft_harness.errors import ConfigError, InputError, first_line
 
+_MOST_NUMBERS = 100  # in a list that somebody reads
+
 
 def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
     """A row for each row; maps become objects."""
@@ -65,7 +67,10 @@ def _short_floats(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
     types = pyarrow.types
     if types.is_float32(kind) or types.is_float16(kind):
         exact = np.float32 if types.is_float32(kind) else np.float16
-        return lambda value: None if value is None else float(str(exact(value)))
+        # whole numbers are exact as they are
+        return lambda value: (
+            value if value is None or value.is_integer() else float(str(exact(value)))
+        )
     if types.is_struct(kind):
         fields = {part.name: read for part in kind if (read := _short_floats(part.type))}
         if not fields:
@@ -80,11 +85,14 @@ def _short_floats(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
         return None
     inner = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
     read = _short_floats(inner) if inner is not None else None
-    if read is None or types.is_dictionary(kind):
+    if read is None or types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return read
     if types.is_map(kind):
         return lambda value: value and {key: read(part) for key, part in value.items()}
-    return lambda value: value and [read(part) for part in value]
+    # longer ones are no answers but embeddings, which nobody reads as text
+    return lambda value: (
+        [read(part) for part in value] if value and len(value) <= _MOST_NUMBERS else value
+    )
 
 
 def parquet_label_names(path: Path) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
-from ft_harness.models.tokenizer_file import TOKENIZER_FILE, check_tokenizer_file
+from ft_harness.models.tokenizer_file import check_tokenizer_file
 from ft_harness.paths import is_path, model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
@@ -179,7 +179,8 @@ def load_tokenizer(section: ModelSection) -> Any:
     name = model_folder(section.pretrained)
     folder = Path(name) if Path(name).is_dir() else hub.cached_folder(section)
     if folder is not None:
-        check_tokenizer_file(folder / TOKENIZER_FILE)
+        for path in sorted(folder.glob("tokenizer*.json")):  # for some versions of transformers
+            check_tokenizer_file(path)
     try:
         with panics_named(section.pretrained):
             tokenizer = AutoTokenizer.from_pretrained(name, **_hub_options(section))

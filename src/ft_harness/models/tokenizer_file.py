@@ -17,6 +17,12 @@ from ft_harness.storage.strict_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+_KINDS = {  # by a field that no other kind of step has
+    "pattern": "Replace",
+    "precompiled_charsmap": "Precompiled",
+    "prepend": "Prepend",
+    "single": "TemplateProcessing",
+}
 _MOST_PARTS = 200
 _MOST_GROWTH = 64  # a character may become so many, by all steps together
 _MOST_ADDED = 1000  # characters or tokens around a text
@@ -25,8 +31,8 @@ _MAY_BE_EMPTY = re.compile(r"[*?|^$]|\\[AbBGKzZ]|\{0|\{,")  # what an expression
 
 
 def check_tokenizer_file(path: Path) -> None:
-    """Refuse a file with steps that make texts without bounds; it is read once while it stays as
-    it is.
+    """Refuse a file with steps that make texts without bounds; it is read again only if it
+    changes.
 
     Raises:
         InputError: it has such steps, or is no JSON object.
@@ -39,7 +45,7 @@ def check_tokenizer_file(path: Path) -> None:
     if fault is not None:
         raise InputError(
             f"{path}: {fault}",
-            f"steps that make at most {_MOST_GROWTH} characters of one",
+            f"steps that turn one character into at most {_MOST_GROWTH}",
             "fetch the tokenizer again from a place you trust",
         )
 
@@ -66,8 +72,10 @@ def _steps(value: Any) -> Iterator[Mapping[str, Any]]:
         for each in value:
             yield from _steps(each)
     elif isinstance(value, Mapping):
-        if "type" in value:
-            yield value
+        # The library takes a step without a type for the kind whose fields it has.
+        kind = next((kind for field, kind in _KINDS.items() if field in value), None)
+        if value.get("type", kind) is not None:
+            yield {"type": kind} | value
         for name in ("normalizers", "pretokenizers", "processors", "decoders"):
             yield from _steps(value.get(name))
 
@@ -98,7 +106,7 @@ def _longest_text(encoded: str | None) -> int:
         return 0
     (size,) = struct.unpack_from("<I", table)
     if size % 4 or size > len(table) - 4:
-        raise ValueError("a table of characters that is cut")
+        raise ValueError("a truncated table of characters")
     return max(map(len, re.split(rb"\0", table[4 + size :])))
 
 

@@ -42,9 +42,8 @@ def _start(_process: int) -> memoryview[float]:
     shared = os.memfd_create("ft-harness")
     os.truncate(shared, 8)
     message = PolicyError(
-        f"an operation takes more than {MOST_SECONDS:g} seconds, of a template or of a task's "
-        "regular expressions",
-        "templates and filters that are done with a doc at once; no flag allows more",
+        f"a template or a regular expression of a task took more than {MOST_SECONDS:g} seconds",
+        "templates and filters that finish each doc quickly; no flag allows more",
         "fix filter_list, metric_list and the templates of the task, or the model's chat template",
     )
     command = [sys.executable, "-ISc", _SCRIPT, str(shared), f"{message}\n"]

@@ -12,7 +12,6 @@ from ft_harness.storage import sealed_parts, sealed_text, unsealed, write_parts,
 from ft_harness.storage.strict_files import no_pipe
 
 _LONGEST = 1 << 26  # bytes
-_REASON = 200  # characters
 _Kept = TypeVar("_Kept", bound=Frozen)
 
 
@@ -49,7 +48,7 @@ def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | 
         return kind.model_validate(read_sealed(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: not {what} ({first_line(error, _REASON)})", f"{path.name} as written", action
+            f"{path}: not {what} ({first_line(error)})", f"{path.name} as written", action
         ) from error
 
 

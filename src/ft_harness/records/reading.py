@@ -24,7 +24,6 @@ from ft_harness.storage import (
 from ft_harness.storage.strict_files import no_pipe
 
 _LONGEST_SAMPLE = 1 << 28  # characters: of a line that may unpack to more than there is memory
-_REASON = 200  # characters
 
 
 class Evaluation(Frozen):
@@ -100,7 +99,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         ValueError,
         RecursionError,
     ) as error:  # pydantic's and json's errors are ValueErrors
-        reason = first_line(error, _REASON)
+        reason = first_line(error)
         raise InputError(
             f"{path}: not a record ({reason})",
             f"record.json of schema version {SCHEMA_VERSION}",

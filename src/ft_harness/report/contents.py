@@ -65,7 +65,7 @@ class _Section:
 
     def about(self, runs: str) -> _Section:
         """The same, told to be about these runs alone."""
-        said: list[Block] = [Paragraph(f"Of {runs} alone.")] if self.paper or self.page else []
+        said: list[Block] = [Paragraph(f"Only about {runs}.")] if self.paper or self.page else []
         return _Section(self.title, [*said, *self.paper], self.page)
 
 
@@ -148,9 +148,7 @@ def _apart(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
 
 def _first(lines: Sequence[str]) -> tuple[list[Block], list[Block]]:
     """(what a write-up prints, what is only looked up) of many lines."""
-    shown, rest = lines[:_MOST_LINES], lines[_MOST_LINES:]
-    more = [f"{len(rest)} more are in the page"] if rest else []
-    return bullets([*shown, *more]), bullets(rest)
+    return bullets(lines[:_MOST_LINES]), bullets(lines[_MOST_LINES:])
 
 
 def _name_rest(sections: Sequence[_Section]) -> list[Block]:

@@ -37,7 +37,7 @@ _SEARCHED = 1 << 14  # characters of a text that is looked through for assignmen
 _FORMS = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
     r"(?:hf_(?:[a-z]+_)?[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,}"
+    r"|github_pat_\w{20,}|gl(?:pat|rt|dt|ptt|cbt|imt|soat|ft|agent)-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,}"
     r"|npm_[A-Za-z0-9]{36}|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}"
     r"|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"
     # payments, mail, clouds, packages, containers, trackers of issues
@@ -49,11 +49,15 @@ _FORMS = re.compile(
     r"|(?:gsk_|xai-|pplx-)[A-Za-z0-9]{40,}|nvapi-[\w-]{40,}|r8_[A-Za-z0-9]{30,}|tgp_v1_[\w-]{30,})"
     r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
-    r"""|(?P<named>[?&;#](?:[\w-]{0,40}[_-])?(?i:(?:access|account|sharedaccess)?"""
-    r"""(?:token|secret|password|key|sig|signature|credential))=)[^&;\s"'<>\\]+"""
+    # of an address; of a connection string; behind an address's #
+    r"""|(?P<named>(?:[?&](?:[\w-]{0,40}[_-])?(?i:(?:access)?"""
+    r"""(?:token|secret|password|key|sig|signature|credential))"""
+    r"""|;(?i:accountkey|sharedaccesskey|sharedaccesssignature|password)"""
+    r"""|#(?i:(?:access_|id_)?token))=)[^&;\s"'<>\\]+"""
     r"""|(?P<header>(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token))\s+)"""
     r"[\w.~+/=-]+"
-    r"|(?P<bearer>\b(?i:bearer)\s+)[\w.~+/-]{20,}=*"
+    # with a digit: words may follow "bearer" too
+    r"|(?P<bearer>\b(?i:bearer)\s+)(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{20,}=*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|$)",
     re.DOTALL,
 )
@@ -61,11 +65,11 @@ _FORMS = re.compile(
 # of the time that a million samples take to write. The last three may span lines.
 _CUES = (
     "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "pat_", "glpat-", "glrt-", "gldt-",
-    "glptt-", "xox", "xapp-", "npm_", "akia", "asia", "aiza", "eyj", "live_", "whsec_", "sg.",
-    "v1_", "ya29.", "gocspx-", "hvb.", "hvs.", "hvr.", "dapi", "pypi-", "oat_", "shpca_", "shppa_",
-    "shpss_", "atatt3", "api_", "key-", "gsk_", "xai-", "pplx-", "nvapi-", "r8_", "://",
-    "token=", "secret=", "password=", "key=", "sig=", "signature=", "credential=",
-    "authorization", "bearer", "private key",
+    "glptt-", "glcbt-", "glimt-", "glsoat-", "glft-", "glagent-", "xox", "xapp-", "npm_", "akia",
+    "asia", "aiza", "eyj", "live_", "whsec_", "sg.", "v1_", "ya29.", "gocspx-", "hvb.", "hvs.",
+    "hvr.", "dapi", "pypi-", "oat_", "shpca_", "shppa_", "shpss_", "atatt3", "api_", "key-",
+    "gsk_", "xai-", "pplx-", "nvapi-", "r8_", "://", "token=", "secret=", "password=", "key=",
+    "sig=", "signature=", "credential=", "authorization", "bearer", "private key",
 )  # fmt: skip
 _SPANNING = _CUES[-3:]
 # What precedes the mark that a cue ends in: a text is parted there once for all of these.

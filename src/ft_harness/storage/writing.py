@@ -27,7 +27,7 @@ from ft_harness.errors import (
     ResourceError,
     StorageLostError,
     first_line,
-    text_of,
+    message_of,
 )
 from ft_harness.storage.hashing import sha256_text
 from ft_harness.storage.redaction import redact, redact_json
@@ -115,7 +115,7 @@ def is_full(error: BaseException) -> bool:
     error number, libraries in their messages."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    said = text_of(error)
+    said = message_of(error)
     found = _OS_ERROR.search(said)
     return "no space left" in said.lower() or (found is not None and int(found[1]) in _FULL)
 
@@ -125,7 +125,7 @@ def full_disk(place: Path | str, error: BaseException) -> ResourceError:
     reason = (
         "a file may not become that large: see ulimit -f"
         if (isinstance(error, OSError) and error.errno == errno.EFBIG)
-        or "too large" in text_of(error)
+        or "too large" in message_of(error)
         else "the disk is full"
     )
     return ResourceError(

@@ -103,7 +103,8 @@ def inspect(request: Request) -> NewTask:
     try:
         return _inspect(request)
     except (ConfigError, InputError) as error:
-        raise type(error)(error.what, error.expected, _as_flags(error.action)) from error
+        error.action = _as_flags(error.action)
+        raise
 
 
 def _as_flags(action: str) -> str:
