@@ -75,7 +75,7 @@ def _steps(value: Any) -> Iterator[Mapping[str, Any]]:
         # The library takes a step without a type for the kind whose fields it has.
         kind = next((kind for field, kind in _KINDS.items() if field in value), None)
         if value.get("type", kind) is not None:
-            yield {"type": kind} | value
+            yield {"type": kind, **value}
         for name in ("normalizers", "pretokenizers", "processors", "decoders"):
             yield from _steps(value.get(name))
 
