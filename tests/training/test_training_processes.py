@@ -274,7 +274,7 @@ def test_what_can_not_be_held_in_parts_is_refused(
     (problem,) = sharding_problems(
         Recipe.model_validate({"task": {"name": "demo_sentiment"}, **sections})
     )
-    assert_three_lines(str(problem), "shard one model (ACCELERATE_USE_FSDP)", *words)
+    assert_three_lines(str(problem), "sharded model (ACCELERATE_USE_FSDP)", *words)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     assert sharding_problems(_recipe(4, 2)) == []
 
