@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
-# so many that none ends between the signal and what it does
-STEPS = "max_steps: 2000, num_train_epochs: 2000, save_steps: 100"
+STEPS = "max_steps: 120, num_train_epochs: 100, save_steps: 20"
 FIRST, SECOND = (f"mine-train_size_{size}-seed_0" for size in (32, 16))
 
 

@@ -165,7 +165,7 @@ def test_ctrl_c_ends_the_workers_of_a_cluster_that_goes_on(
         workers.append(worker)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does
 
-    kill_in_training(adapters / FIRST, interrupt).join()
+    kill_in_training(adapters / FIRST, interrupt, goes_on=False).join()
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "interrupted: finished evaluations and checkpoints are saved" in err
@@ -190,7 +190,7 @@ def test_ctrl_c_leaves_nothing_of_a_cluster_of_this_sweep(
         below.extend(psutil.Process(running.pid).children(recursive=True))
         os.killpg(running.pid, signal.SIGINT)
 
-    kill_in_training(adapters / FIRST, interrupt).join()
+    kill_in_training(adapters / FIRST, interrupt, goes_on=False).join()
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "interrupted: finished evaluations and checkpoints are saved" in err
