@@ -17,6 +17,7 @@ import typer
 
 from ft_harness.cli import experiments
 from tests.builders.command import assert_three_lines
+from tests.evaluation.test_failed_metrics import TASK
 
 app = import_module("ft_harness.cli.app")  # the package has another `app`
 pytestmark = pytest.mark.usefixtures("small_index")
@@ -162,20 +163,6 @@ def test_a_signal_before_the_command_is_loaded(signum: int):
 
 
 METRIC = "def score(doc, results):\n    {fault}\n"
-TASK = """\
-task: odd
-custom_dataset: !function ft_harness.data.load_splits
-dataset_kwargs: {data: {source: x, columns: {text: [], label: []}, labels: [negative, positive]}}
-training_split: train
-validation_split: validation
-test_split: test
-output_type: multiple_choice
-doc_to_text: "Review: {{text}}"
-doc_to_target: label
-doc_to_choice: [bad, good]
-process_results: !function own.score
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
 
 
 @pytest.mark.parametrize("road", ["check", "eval", "lm-eval"])

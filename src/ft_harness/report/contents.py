@@ -40,11 +40,6 @@ _FEW = 6  # comparisons and adapters of which a write-up prints more than the li
 _LONGEST = 60  # rows of a table that a write-up still prints
 _MOST_LINES = 20  # of cautions that it prints
 _REST = "Not printed here"
-# sections that show all runs of a sweep, where others show its reference and the chosen setting
-_OF_ALL = {
-    *("Sweep", "Cautions", "Scores", "Models without an adapter", "Forgetting", "Families"),
-    *("Other forms of the data", "Cost", "Commands", "Provenance"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,11 +49,13 @@ class _Section:
     Attributes:
         paper: what a write-up prints.
         page: what is only looked up.
+        of_all: it shows all runs of a sweep; others show the reference and the chosen setting.
     """
 
     title: str
     paper: list[Block]
     page: list[Block] = field(default_factory=list)
+    of_all: bool = False
 
     def blocks(self) -> list[Block]:
         return section(self.title, [*self.paper, *self.page])
@@ -99,16 +96,16 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
     splits = study if len(main_comparisons(study)) <= _FEW else focus
     sections = [
-        _Section("Sweep", *_apart(sweep_section(study.sweep))),
-        _Section("Cautions", *_first(state_cautions(study))),
-        _Section("Scores", score_section(study, view)),
-        _Section("Models without an adapter", untuned_section(study)),
+        _Section("Sweep", *_apart(sweep_section(study.sweep)), of_all=True),
+        _Section("Cautions", *_first(state_cautions(study)), of_all=True),
+        _Section("Scores", score_section(study, view), of_all=True),
+        _Section("Models without an adapter", untuned_section(study), of_all=True),
         _Section("Side by side", *_printed(side_by_side_section(focus))),
-        _Section("Scores by split", *_printed(split_section(splits))),
+        _Section("Scores by split", *_printed(split_section(splits)), of_all=splits is study),
         _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
-        _Section("Forgetting", forgetting_section(study)),
-        _Section("Other forms of the data", same_data_section(study)),
-        _Section("Families", [], family_section(study)),
+        _Section("Forgetting", forgetting_section(study), of_all=True),
+        _Section("Other forms of the data", same_data_section(study), of_all=True),
+        _Section("Families", [], family_section(study), of_all=True),
         _Section("Perplexity", *_printed(perplexity_section(focus, outliers))),
         _Section("Training seeds", *_printed(seed_section(focus))),
         _Section("Training size", *_printed(size_section(focus))),
@@ -117,18 +114,17 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("Data", *_printed(data_section(focus))),
         _Section("Recipes", *recipe_section(focus)),
         _Section("Training", *_printed(training_section(focus), epoch_blocks(focus), few=is_few)),
-        _Section("Cost", cost_section(study)),
+        _Section("Cost", cost_section(study), of_all=True),
         _Section("Cases", case_summary(focus), case_section(focus)),
         _Section("All metrics", *_printed(metric_section(focus), method_blocks(focus), few=is_few)),
-        _Section("Commands", command_section(focus)),
+        _Section("Commands", command_section(focus), of_all=True),
         _Section("Signatures", *signature_section(focus)),
-        _Section("Provenance", *_printed(*provenance_section(study), few=is_few)),
+        _Section("Provenance", *_printed(*provenance_section(study), few=is_few), of_all=True),
     ]
     if len(focus.comparisons) == len(study.comparisons):
         return sections
-    whole = _OF_ALL | ({"Scores by split"} if splits is study else set())
     runs = " and ".join(dict.fromkeys(each.card.name for each in focus.adapters))
-    return [each if each.title in whole else each.about(runs) for each in sections]
+    return [each if each.of_all else each.about(runs) for each in sections]
 
 
 def _printed(
