@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Shortcuts(NamedTuple):
-    """The parts of a batch whose targets' log-likelihoods don't need them, and that are not
-    computed.
+    """What of a batch is not computed, as no target needs it.
 
     Attributes:
         packs: padding.
