@@ -67,7 +67,7 @@ def test_a_metric_that_is_not_scored_is_named_before_anything_runs(ft, write, no
 
 
 def test_nothing_to_choose_from_is_a_report(ft, write, tmp_path: Path):
-    code, out, err = ft("sweep", write(CHOICE), "--max-hours", "0")
+    code, _, err = ft("sweep", write(CHOICE), "--max-hours", "0")
     assert code == 6
     assert_three_lines(err, "6 of 6 points have no result", "not started: --max-hours had passed")
     assert report(tmp_path, "sweep.json")["choice"] is None

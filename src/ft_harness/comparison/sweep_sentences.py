@@ -20,6 +20,7 @@ from ft_harness.comparison.sweep_study import (
     PointResult,
     SettingScore,
     SweepStudy,
+    find_best_stretch,
 )
 
 _MOST_FAILED = 5  # points whose reasons are stated
@@ -194,19 +195,14 @@ def _is_smaller(value: Any, other: Any) -> bool:
 
 
 def _state_overfitting(sweep: SweepStudy) -> list[str]:
-    if not sweep.stretches:
+    found, effect = find_best_stretch(sweep.settings, sweep.stretches), sweep.overfitting
+    if found is None:
         return []
-    effect = sweep.overfitting
-    if effect is None:
+    _, best, last = found
+    if best is last:
         return ["The last stretch is the best: no overfitting is seen."]
-    held = [name for name in sweep.reference.values if name not in sweep.stretches]
-    best = next(
-        each
-        for each in sweep.settings
-        if (score := each.score(effect.split, effect.metric)) is not None
-        and score.mean == effect.change.before
-        and all(each.values[name] == effect.values[name] for name in held)
-    )
+    if effect is None:  # no seed has both
+        return []
     where = name_values(best.values, sweep.stretches)
     seen = (
         ""

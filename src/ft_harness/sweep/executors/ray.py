@@ -110,7 +110,8 @@ class RayExecutor(Executor):
             if "InvalidAuthToken" in str(error.__cause__):
                 raise ConfigError(
                     f"the Ray cluster at {address} asks for a token",
-                    "RAY_AUTH_MODE=token, and the token in ~/.ray/auth_token or RAY_AUTH_TOKEN_PATH",
+                    "RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token or the file that "
+                    "RAY_AUTH_TOKEN_PATH names",
                     "set them, see ray get-auth-token",
                 ) from error
             raise ConfigError(
