@@ -89,10 +89,12 @@ def test_a_point_without_a_result_is_not_run_to_be_tested(
 
     monkeypatch.setattr(PointRunner, "run", first_alone)
     section = "sweep: {vary: {adapter.r: [2], train.seed: [0, 1]}, choose: {by: acc}}"
-    code, _, err = ft("sweep", write(section))
+    code, out, err = ft("sweep", write(section))
     assert code == 6, err
     assert begun.count("mine-r_2-seed_1") == 1
-    assert not (tmp_path / "adapters" / "mine-r_2-seed_1").exists()
+    assert not (tmp_path / "adapters" / "mine-r_2-seed_1" / "card.json").exists()
+    assert "r 2 (" in out
+    assert "the only setting with a result" in out
 
 
 def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path: Path):
@@ -106,6 +108,16 @@ def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path:
     assert "24 items, 1 comparison with the reference (Holm)" in out
     assert {path.name for path in tmp_path.iterdir()} == {"adapters"}
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["mine"]
+
+
+def test_looks_of_base_models_are_counted_too(ft, write, tmp_path: Path):
+    vary = "sweep: {trains: false, vary: {eval.num_fewshot: [0, 1]}"
+    assert ft("sweep", write(vary + "}"))[0] == 0  # both on test
+    code, out, err = ft("sweep", write(vary + ", choose: {by: acc}}"))
+    assert code == 0, err
+    (look,) = report(tmp_path, "sweep.json")["choice"]["looks"]
+    assert look.startswith("base--tiny/demo_sentiment@test-1shot-")
+    assert "Looks at this test set so far: 1 evaluation of base models besides" in out
 
 
 def test_more_comparisons_need_a_larger_difference():

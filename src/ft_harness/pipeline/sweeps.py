@@ -25,7 +25,6 @@ from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
 from ft_harness.records import Evaluation, read_evaluation
-from ft_harness.sweep import Point
 from ft_harness.sweep.outcomes import Outcome
 
 __all__ = ["check_sweep", "estimate_sweep", "read_sweep", "run_sweep"]
@@ -71,7 +70,7 @@ def run_sweep(
             wanted = [each for each in both if each.name in done]
             say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
             outcomes = _join(outcomes, dispatch.run(wanted, ("test",)))
-            choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
+            choice = choice.model_copy(update={"looks": _find_looks(sweep, outcomes)})
     evaluations = _evaluations(outcomes)
     runs = find_runs(evaluations)[0]
     found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
@@ -137,12 +136,20 @@ def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade | None:
     return choose(found.settings, measured, asked.by, asked.on)
 
 
-def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
-    """The adapters of this sweep scored on test so far, in whatever grid, without the reference."""
-    task, name = sweep.grid.recipe.task.name, sweep.grid.name
-    own = {point.adapter for point in points if point.is_reference}
-    found = {path.parent.name for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
-    return sorted(each for each in found - own if each == name or each.startswith(f"{name}-"))
+def _find_looks(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
+    """The adapters of this sweep scored on test so far, in whatever grid, without the reference;
+    where nothing is trained, the evaluations of bases."""
+    points, name = sweep.grid.points, sweep.grid.name
+    tasks = {point.recipe.task.name for point in points}
+    found = {path for task in tasks for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
+    if sweep.trains:
+        own = {point.adapter for point in points if point.is_reference}
+        looked = {path.parent.name for path in found} - own
+        return sorted(each for each in looked if each == name or each.startswith(f"{name}-"))
+    reference = {point.name for point in points if point.is_reference}
+    known = {Path(e).name for each in outcomes if each.point in reference for e in each.evaluations}
+    bases = (path for path in found if path.parent.name.startswith("base--"))
+    return sorted(f"{path.parent.name}/{path.name}" for path in bases if path.name not in known)
 
 
 def _measure(
