@@ -56,6 +56,18 @@ def test_the_reference_comes_first_then_one_seed_of_each(make):
     ]
 
 
+def test_bases_are_done_one_after_the_other_that_of_the_reference_first(make):
+    """Each is loaded once; only one is in memory at a time."""
+    grid = make(
+        "sweep: {vary: {adapter.r: [4, 8], model.pretrained: [a, b], train.seed: [0, 1]}, "
+        "reference: {model.pretrained: b}}"
+    )
+    bases = [point.recipe.model.pretrained for point in grid.points]
+    assert bases == ["b"] * 4 + ["a"] * 4
+    assert grid.points[0].is_reference
+    assert [point.repeat for point in grid.points] == [0, 0, 1, 1] * 2
+
+
 def test_lists_together_are_paired(make):
     grid = make("sweep: {together: {adapter.r: [4, 8], adapter.lora_alpha: [8, 16]}}")
     assert names(grid) == ["mine-r_4-lora_alpha_8", "mine-r_8-lora_alpha_16"]

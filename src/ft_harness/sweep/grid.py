@@ -64,7 +64,8 @@ class Grid:
         recipe: the sweep's own, whose values hold where nothing varies.
         axes: groups of fields that vary as one, without the seeds.
         seeds: the fields that repeat a setting.
-        points: the reference first, then one seed of each setting, then the next.
+        points: the reference first, then one seed of each setting, then the next; those of another
+            base after that.
     """
 
     name: str
@@ -241,7 +242,16 @@ class _Making:
                 faults |= {each.what: each for each in error.problems}
         raise_problems([*faults.values(), *([] if faults else self._equal(points))])
         first = not self.section.stretches  # which come after those that they go on from
-        points.sort(key=lambda point: (point.repeat, first and not point.is_reference))
+        bases: dict[str, int] = {}  # that of the reference, then the others: each is loaded once
+        for point in sorted(points, key=lambda point: not point.is_reference):
+            bases.setdefault(point.base, len(bases))
+        points.sort(
+            key=lambda point: (
+                bases[point.base],
+                point.repeat,
+                first and not point.is_reference,
+            )
+        )
         axes = tuple(tuple(axis) for axis in self.axes if not self._repeats(axis))
         return Grid(self.name, self.own, self.section, axes, self.seeds, tuple(points))
 

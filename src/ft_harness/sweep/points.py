@@ -44,6 +44,11 @@ class Point:
     is_reference: bool
 
     @property
+    def base(self) -> str:
+        """What the base is loaded by."""
+        return self.recipe.model.model_dump_json()
+
+    @property
     def setting(self) -> dict[str, Any]:
         """The values without the seeds."""
         return {name: value for name, value in self.values.items() if name not in self.seeds}
