@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
+from ft_harness.comparison import effects
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.sweep_sentences import state_sweep
@@ -280,3 +281,29 @@ def test_stretches_whose_points_failed_are_judged_by_what_there_is(measured):
     none = measure_sweep("mine", axes, True, [*points, fail(last), other])
     assert none.overfitting is None
     assert "overfitting" not in " ".join(state_sweep(none))
+
+
+def test_the_interval_of_a_mean_below_zero_holds_it(tmp_path: Path):
+    """Matthews' correlation is -0.6 where four of 20 answers of two balanced classes are right, and
+    -0.5 where five of them are, by its formula."""
+    golds = [0, 1] * 10
+    points: list[Measured] = []
+    for seed, (right, mcc) in enumerate([(4, -0.6), (5, -math.sqrt(99 / 400))]):
+        given = [gold if n < right else 1 - gold for n, gold in enumerate(golds)]
+        record = make_record(f"mine-{seed}", metrics=("mcc",), split="test", data_hash="data-1")
+        score = make_score("mcc", value=mcc, low=-0.9, high=0.0, n=20)
+        record = record.model_copy(update={"scores": [score]})
+        samples = label_samples(golds, given)
+        evaluation = write_evaluation(tmp_path / str(seed), record, samples)
+        point = PointResult(
+            name=f"mine-{seed}", values={}, seeds={"train.seed": seed}, is_reference=True
+        )
+        points.append(Measured(point, {"test": evaluation}, {}))
+    (score,) = measure_sweep("mine", Axes([]), True, points).settings[0].scores
+    assert score.low < score.mean < score.high
+    assert score.low >= -1.0
+
+
+def test_scores_of_nats_have_no_smallest_value():
+    assert effects._within((-3.0, -1.0), *effects._range_of("preference_margin")) == (-3.0, -1.0)
+    assert effects._within((-3.0, 101.0), *effects._range_of("chrf")) == (0.0, 100.0)
