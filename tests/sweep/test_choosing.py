@@ -105,7 +105,8 @@ def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path:
     assert "points                      4\n" in out
     assert "40 docs to score" in out  # 16 of validation, 24 of test
     assert "time in all" in out
-    assert "24 items, 1 comparison with the reference (Holm)" in out
+    assert "24 items, 1 comparison with the reference (Holm): a difference of " in out
+    assert " points or more is found with 80 % power" in out
     assert {path.name for path in tmp_path.iterdir()} == {"adapters"}
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["mine"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import amount, counted, duration, size
+from ft_harness.comparison.amounts import counted, duration, on_scale, size
 from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
@@ -105,7 +105,7 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     least = (
         "no difference"
         if found is None or found >= 0.5
-        else (f"a difference of {amount(metric, found)} or more")
+        else f"a difference of {on_scale(metric, found):.1f} points or more"
     )
     return [
         (
