@@ -179,6 +179,17 @@ def test_the_short_forms_are_the_same(make, tmp_path: Path):
     assert [point.recipe for point in long.points] == [point.recipe for point in short.points]
 
 
+def test_a_value_that_is_set_is_the_reference_or_refused(make):
+    """It would change nothing: the field varies."""
+    section = "sweep: {vary: {adapter.r: [4, 8]}}"
+    assert names(make(section, overrides=["adapter.r=8"]))[0] == "mine-r_8"
+    for more, overrides in [(section, ["adapter.r=16"]), ("", ["adapter.r=4,8", "adapter.r=16"])]:
+        with pytest.raises(ConfigError) as caught:
+            make(more, overrides=overrides)
+        told = "--set adapter.r=16: adapter.r varies in this sweep"
+        assert_three_lines("\n".join(caught.value.lines()), told, "one of 4, 8")
+
+
 def test_a_list_is_several_values_only_where_the_field_takes_none(tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("task: {name: demo_sentiment}\n")

@@ -283,6 +283,14 @@ class _Making:
                 f"one of {values}",
                 "change it, or add this value to the list",
             )
+        for name, values in axis.items():
+            place = self.plain.places.get(tuple(name.split(".")), "")
+            if place.startswith("--set "):
+                raise ConfigError(
+                    f"{place}: {name} varies in this sweep, so that this value changes nothing",
+                    f"one of {', '.join(map(write_value, values))}, which makes it the reference",
+                    "leave the option out, or give several values for the sweep",
+                )
         return 0
 
     def _resolve(self, name: str, value: Any) -> Any:
