@@ -190,6 +190,12 @@ def test_a_value_that_is_set_is_the_reference_or_refused(make):
         assert_three_lines("\n".join(caught.value.lines()), told, "one of 4, 8")
 
 
+def test_very_many_seeds_are_refused_before_they_are_listed(make):
+    with pytest.raises(ConfigError) as caught:
+        make("", seeds=10**15)
+    assert_three_lines("\n".join(caught.value.lines()), "1,000,000,000,000,000 points", "--yes")
+
+
 def test_a_list_is_several_values_only_where_the_field_takes_none(tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("task: {name: demo_sentiment}\n")

@@ -139,14 +139,19 @@ def read_grid(request: Request) -> Grid:
         )
     places = _find_places(draft, section)
     raise_problems(_unknown_fields(places, section))
-    if section.count() > MOST_POINTS and not request.accepted:
+    _check_number(request, places[""], section.count())
+    content = {key: each for key, each in draft.content.items() if key != "sweep"}
+    return _Making(request.name, Draft(content, draft.places), section, places).grid()
+
+
+def _check_number(request: Request, place: str, points: int) -> None:
+    """Refuse very many points, unless they are intended."""
+    if points > MOST_POINTS and not request.accepted:
         raise ConfigError(
-            f"{places['']}: {section.count():,} points",
+            f"{place}: {points:,} points",
             f"at most {MOST_POINTS} unless more are intended",
             "shorten the lists, or add --yes",
         )
-    content = {key: each for key, each in draft.content.items() if key != "sweep"}
-    return _Making(request.name, Draft(content, draft.places), section, places).grid()
 
 
 def _with_options(request: Request) -> Draft:
@@ -159,6 +164,7 @@ def _with_options(request: Request) -> Draft:
     trains = own.get("trains", True) and not request.base_only
     vary, said = dict(own.get("vary") or {}) | varied, dict.fromkeys(varied, "--set")
     if request.seeds is not None:
+        _check_number(request, "--seeds", request.seeds)  # before they are listed
         name = "train.seed" if trains else "eval.seed"
         first = value_of(draft.recipe(), name)
         vary[name] = list(range(first, first + request.seeds))
