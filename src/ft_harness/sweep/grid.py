@@ -289,12 +289,12 @@ class _Making:
                 f"one of {values}",
                 "change it, or add this value to the list",
             )
-        for name, values in axis.items():
-            place = self.plain.places.get(tuple(name.split(".")), "")
-            if place.startswith("--set "):
+        for name, listed in axis.items():
+            said_at = self.plain.places.get(tuple(name.split(".")), "")
+            if said_at.startswith("--set "):
                 raise ConfigError(
-                    f"{place}: {name} varies in this sweep, so that this value changes nothing",
-                    f"one of {', '.join(map(write_value, values))}, which makes it the reference",
+                    f"{said_at}: {name} varies in this sweep, so that this value changes nothing",
+                    f"one of {', '.join(map(write_value, listed))}, which makes it the reference",
                     "leave the option out, or give several values for the sweep",
                 )
         return 0
