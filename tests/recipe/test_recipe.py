@@ -475,3 +475,18 @@ def test_settings_of_pairs_that_make_no_sense(settings: list[str], problem: str,
     with pytest.raises(ConfigError) as caught:
         load_recipe(path, settings)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("train.max_steps=true", "a value other than true and false"),
+        ("data.delimiter=''", "at least 1 character"),
+    ],
+)
+def test_what_a_field_may_hold_is_said_without_names_of_types(
+    setting: str, expected: str, tmp_path: Path
+):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path), [setting])
+    assert caught.value.expected == expected
