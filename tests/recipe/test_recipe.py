@@ -477,16 +477,7 @@ def test_settings_of_pairs_that_make_no_sense(settings: list[str], problem: str,
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("setting", "expected"),
-    [
-        ("train.max_steps=true", "a value other than true and false"),
-        ("data.delimiter=''", "at least 1 character"),
-    ],
-)
-def test_what_a_field_may_hold_is_said_without_names_of_types(
-    setting: str, expected: str, tmp_path: Path
-):
+def test_what_a_field_may_hold_is_said_without_names_of_types(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
-        load_recipe(write(tmp_path), [setting])
-    assert caught.value.expected == expected
+        load_recipe(write(tmp_path), ["data.delimiter=ab"])
+    assert caught.value.expected == "at most 1 character"
