@@ -870,3 +870,12 @@ def test_a_wrong_option_is_answered_in_words_of_yaml(options: dict, what: str, e
     error = refused(what, **{"source": "a.csv", **options})
     assert error.what == what
     assert error.expected.startswith(expected)
+
+
+@pytest.mark.parametrize(("more", "named"), [({}, False), ({"pretrained": "m"}, True)])
+def test_only_lm_evals_own_command_is_told_its_options(more: dict, named: bool, tmp_path: Path):
+    """A recipe hands over the metadata of the task's YAML as well."""
+    path = write_rows(tmp_path / "a.jsonl", [{"text": None}])
+    with pytest.raises(InputError) as caught:
+        load_splits({"source": str(path)}, version=1.1, note="x", **more)
+    assert ("data_skip_bad_rows=..." in caught.value.action) == named

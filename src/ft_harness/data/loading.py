@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 LOADER_VERSION = 6  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
+# lm-eval's own command hands over the model's arguments too, with one of these; a recipe does not.
+_MODEL_ARGUMENTS = ("pretrained", "peft", "model", "url")
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
 
@@ -68,8 +70,7 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
     try:
         return _make_splits(data, test_all, metadata)
     except InputError as error:
-        # lm-eval's own command hands over the model's arguments too, a recipe does not
-        if any(not name.startswith("data_") for name in metadata):
+        if not metadata.keys().isdisjoint(_MODEL_ARGUMENTS):
             raise InputError(error.what, error.expected, _name_for_lm_eval(error.action)) from error
         raise
 
