@@ -100,12 +100,12 @@ def _connect(pretrained: str | None, options: dict[str, Any]) -> ServedBase:
         )
     except ValidationError as error:
         first, *others = error.errors()
-        name = str(first["loc"][0])
-        faults = [first, *(each for each in others if each["loc"][0] == name)]
+        argument = str(first["loc"][0])
+        faults = [first, *(each for each in others if each["loc"][0] == argument)]
         is_missing = first["type"] == "missing"
         said = "is missing" if is_missing else f"is {first['input']!r}"
         raise ConfigError(
-            f"ft-server: {name} {said}",
+            f"ft-server: {argument} {said}",
             "url=http://HOST:PORT" if is_missing else expected_values(faults),
             "correct it among the model arguments",
         ) from error
