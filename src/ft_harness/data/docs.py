@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ft_harness.data.answer_pairs import PROMPT, read_pair
 from ft_harness.data.columns import CHARACTERS, Docs, make_docs, read_columns
+from ft_harness.data.fields import read_doc, row_error
 from ft_harness.data.files import Row, Rows
 from ft_harness.data.labels import LabelIndex, check_positions, plain_label
 from ft_harness.data.options import DataOptions
@@ -20,21 +20,17 @@ from ft_harness.data.parts import Codes, Part, RowLoss
 from ft_harness.data.values import (
     ABSENT,
     RowError,
-    check_lists,
     find_value,
     kind_of,
     missing,
-    read_answers,
-    read_fields,
     read_value,
 )
 from ft_harness.errors import InputError
 
 _log = logging.getLogger(__name__)
-LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
-    "label", "label_names", "label_words", "language", "answers", "id",
+LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ID = (
+    "label", "label_names", "label_words", "language", "id",
 )  # fmt: skip
-_A_PAIR = "a prompt and two different answers, as texts or as messages of role and content"
 _SCALARS = (str, int, float, bool)
 _SEARCHED = 1000  # rows after which a field that none of them has is called missing
 _MOST_ROWS = 1000  # read at a time
@@ -217,7 +213,7 @@ class DocReader:
                 continue
             self._unused["optional"] -= doc.keys()
             try:
-                doc = self._read_fields(doc, place)
+                doc = read_doc(doc, place, options)
                 group = self._group_of(row, doc, place, part) if options.group_by else None
             except RowError as fault:
                 part.note_bad(place, fault)
@@ -228,34 +224,6 @@ class DocReader:
             if options.group_by:
                 self.groups.add(group)
             yield place, row, doc
-
-    def _read_fields(self, doc: Row, place: str) -> Row:
-        """The values of a row as a doc holds them; a field that may be missing is then empty.
-
-        Raises:
-            RowError: the row is a bad one.
-        """
-        options = self._options
-        extras = {name: read_value(doc.pop(name, None), place, name) for name in options.optional}
-        fault = read_fields(doc, place)
-        if options.pairs:
-            given = {name: value for name, value in extras.items() if value is not None}
-            doc, extras = {PROMPT: "", **doc, **given}, {}
-            fault = fault or read_pair(doc)
-        if fault:
-            raise self._fault(place, fault)
-        doc |= {name: "" if value is None else value for name, value in extras.items()}
-        if ANSWERS in doc:
-            doc[ANSWERS] = read_answers(doc[ANSWERS], place)
-        check_lists(doc, place)
-        return doc
-
-    def _fault(self, place: str, fault: str) -> RowError:
-        return RowError(
-            f"{place}: {fault}",
-            _A_PAIR if self._options.pairs else "a value in every field",
-            "fix or remove the rows, or say which fields may be missing (data.optional)",
-        )
 
     def _fields_of(self, row: Row, place: str, part: Part) -> Row:
         """The fields that the task declares, as far as the row has them; without a declaration all
@@ -348,7 +316,7 @@ class DocReader:
                 "change data.group_by, or leave it out",
             )
         if fault := missing(name, value):
-            raise self._fault(place, fault)
+            raise row_error(place, fault, self._options)
         return value
 
     def _complete(self, doc: Row, place: str, part: Part) -> None:
