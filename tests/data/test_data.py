@@ -872,6 +872,18 @@ def test_a_wrong_option_is_answered_in_words_of_yaml(options: dict, what: str, e
     assert error.expected.startswith(expected)
 
 
+def test_a_size_that_test_all_overrides_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_rows(tmp_path / "a.jsonl", numbered(30))
+    task = {"source": str(path), "stratified": True, **CLASSES}
+    splits = load_splits(task, test_all=True, data_test_size=20, data_train_size=None)
+    assert len(splits["test"]) == 30
+    assert "data.test_size is not used: test_all puts every row into test" in caplog.text
+    assert "stratified" not in caplog.text
+    assert "train_size" not in caplog.text
+
+
 @pytest.mark.parametrize(("more", "named"), [({}, False), ({"pretrained": "m"}, True)])
 def test_only_lm_evals_own_command_is_told_its_options(more: dict, named: bool, tmp_path: Path):
     """A recipe hands over the metadata of the task's YAML as well."""

@@ -33,7 +33,7 @@ from ft_harness.data.files import (
     split_files,
 )
 from ft_harness.data.label_files import read_label_files
-from ft_harness.data.options import DataOptions, merge_options
+from ft_harness.data.options import SAMPLING, DataOptions, merge_options
 from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.data.typed_files import label_names, rows_of_table
@@ -90,8 +90,12 @@ def _make_splits(
     from datasets import DatasetDict
 
     options = merge_options(data, metadata)
-    options = options.without_sampling() if test_all else options
     replaced = [name.removeprefix("data_") for name in metadata]
+    if test_all:
+        for name in SAMPLING:
+            if name in replaced and getattr(options, name):
+                _log.warning("data.%s is not used: test_all puts every row into test", name)
+        options = options.without_sampling()
     reader = DocReader(options, replaced)
     _warn_of_hub_options(options, replaced)
     dataset, rows = _gather(reader, read_source(options))

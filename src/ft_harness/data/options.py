@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 _PREFIX = "data_"
 _SHARES = re.compile(r"[1-9]\d?(/[1-9]\d?){1,2}")
 Size = int | float | None
+# options that choose rows
+SAMPLING = (
+    "train_size", "validation_size", "test_size", "split", "stratified", "balanced", "first",
+)  # fmt: skip
 
 
 class DataOptions(BaseModel):
@@ -201,10 +205,8 @@ class DataOptions(BaseModel):
 
     def without_sampling(self) -> DataOptions:
         """The same source and fields, but nothing that chooses rows: for `test_all`."""
-        unset = dict.fromkeys(("train_size", "validation_size", "test_size", "split"))
-        return self.model_copy(
-            update={**unset, "stratified": False, "balanced": False, "first": False}
-        )
+        known = DataOptions.model_fields
+        return self.model_copy(update={name: known[name].default for name in SAMPLING})
 
 
 def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
