@@ -6,6 +6,7 @@ prints the three lines and exits with the class's `exit_code`; library users cat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -220,11 +221,16 @@ _RIGHT = {
 }
 
 
+_SIZE = re.compile(r"^\w+ should have (at (?:least|most) \d+ \w+).*")
+
+
 def expected_values(faults: Sequence[Mapping[str, Any]]) -> str:
     """What a field may hold, by pydantic's faults of its value: one for each type it may have."""
     # A list whose items are wrong is reported as one that is too short, too.
     told = [each for each in faults if each["type"] != "too_short"] or faults
     said = (each["msg"].removeprefix("Value error, ") for each in told)
     words = (text.removeprefix("Input should be ") for text in said)
+    # "List should have at least 2 items after validation, not 1"
+    words = (_SIZE.sub(r"\1", text) for text in words)
     right = [_RIGHT.get(each["type"], text) for each, text in zip(told, words, strict=True)]
     return " or ".join(dict.fromkeys(right))

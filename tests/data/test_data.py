@@ -845,3 +845,49 @@ def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     folder.mkdir(parents=True)
     write_splits(folder, 4, 2, 2)
     assert len(load_splits(data={"source": "bundled/mine", **CLASSES})["train"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "expected"),
+    [
+        ({"language": 7}, "data option language is 7", "text: "),
+        ({"train_size": "many"}, "data option train_size is 'many'", "a whole number or a number"),
+        (
+            {"test_size": True},
+            "data option test_size: a number of rows or a share",
+            "as train_size",
+        ),
+        ({"seed": -1}, "data option seed is -1", "greater than or equal to 0: "),
+        ({"stratified": "maybe"}, "data option stratified is 'maybe'", "true or false: "),
+        ({"column_names": "a,b"}, "data option column_names is 'a,b'", "a list: "),
+        ({"label_files": ["a"]}, "data option label_files is ['a']", "a mapping of fields: "),
+        ({"delimiter": ""}, "data option delimiter is ''", "at least 1 character: "),
+        ({"columns": {"text": [1]}}, "data option columns is 1", "text: "),
+        ({"sorce": "x"}, "data option sorce is unknown; did you mean source?", "one of source, "),
+    ],
+)
+def test_a_wrong_option_is_answered_in_words_of_yaml(options: dict, what: str, expected: str):
+    error = refused(what, **{"source": "a.csv", **options})
+    assert error.what == what
+    assert error.expected.startswith(expected)
+
+
+def test_a_size_that_test_all_overrides_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_rows(tmp_path / "a.jsonl", numbered(30))
+    task = {"source": str(path), "stratified": True, **CLASSES}
+    splits = load_splits(task, test_all=True, data_test_size=20, data_train_size=None)
+    assert len(splits["test"]) == 30
+    assert "data.test_size is not used: test_all puts every row into test" in caplog.text
+    assert "stratified" not in caplog.text
+    assert "train_size" not in caplog.text
+
+
+@pytest.mark.parametrize(("more", "named"), [({}, False), ({"pretrained": "m"}, True)])
+def test_only_lm_evals_own_command_is_told_its_options(more: dict, named: bool, tmp_path: Path):
+    """A recipe hands over the metadata of the task's YAML as well."""
+    path = write_rows(tmp_path / "a.jsonl", [{"text": None}])
+    with pytest.raises(InputError) as caught:
+        load_splits({"source": str(path)}, version=1.1, note="x", **more)
+    assert ("data_skip_bad_rows=..." in caught.value.action) == named

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from lm_eval.api.instance import Instance
 
-from ft_harness.errors import InputError, NonFiniteError, ResourceError
+from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.planning import Query
-from ft_harness.evaluation.backends.server import ServedBase, connect
+from ft_harness.evaluation.backends.server import ServedBase, ServerLM, connect
 from ft_harness.evaluation.backends.server.completions import (
     MOST_TOKENS,
     likelihood_requests,
@@ -220,3 +220,20 @@ def test_a_server_that_is_too_slow_is_given_up(server, model_folder):
     server.slow = 1.0
     with pytest.raises(ResourceError, match="ReadTimeout"):
         make_lm(base).loglikelihood(REQUESTS[:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "expected"),
+    [
+        ({"concurrency": "many"}, "ft-server: concurrency is 'many'", "a whole number"),
+        ({"timeout": "long"}, "ft-server: timeout is 'long'", "a number"),
+        ({"dtype": "float8"}, "ft-server: dtype is 'float8'", "'"),
+        ({"url": None}, "ft-server: url is missing", "url=http://HOST:PORT"),
+    ],
+)
+def test_a_wrong_model_argument_is_answered_in_plain_words(options, what, expected):
+    given = {"url": "http://127.0.0.1:9", "model": "m", **options}
+    with pytest.raises(ConfigError) as caught:
+        ServerLM("bundled", **{name: each for name, each in given.items() if each is not None})
+    assert caught.value.what == what
+    assert caught.value.expected.startswith(expected)

@@ -82,6 +82,30 @@ def test_cells_of_a_parquet_file(table: list[tuple[str, str]], folder: Path):
     assert [(row["one"], row["two"]) for row in rows] == table
 
 
+@examples(150)
+@given(
+    names=st.lists(words, min_size=1, max_size=3, unique=True),
+    ids=st.lists(words | st.integers(0, 9).map(str), min_size=1, max_size=4, unique=True),
+    cells=st.lists(st.text("ab", max_size=2) | st.integers(0, 2) | st.none(), min_size=12),
+    by_id=st.booleans(),
+)
+def test_a_table_of_a_json_file(
+    names: list[str], ids: list[str], cells: list[Any], by_id: bool, folder: Path
+):
+    """It is refused, or read as it was meant, or the other way round where its keys say so."""
+    values = iter(cells)
+    rows = {each: {name: next(values) for name in names} for each in ids}
+    table = {name: {each: row[name] for each, row in rows.items()} for name in names}
+    path = folder / "table.json"
+    path.write_bytes(json_bytes(rows if by_id else table))
+    found = outcome(lambda: [row for _, row in read_file(path)])
+    if found is not None:
+        meant = [rows[each] for each in ids]
+        bare = [{name: row[name] for name in row if name != "id" or "id" in names} for row in found]
+        swapped = [{each: row.get(each) for each in ids} for row in found]
+        assert bare == meant or swapped == list(table.values())
+
+
 # --- whatever was written -------------------------------------------------------------------------
 
 NAMES = ("t.csv", "t.tsv", "t.txt", "t.json", "t.jsonl", "t.xml", "t.csv.gz", "t.jsonl.gz")
@@ -153,6 +177,22 @@ def test_rows_of_any_values(rows: Any, data: Any, name: str, folder: Path):
     lines = name.endswith("l")
     path.write_bytes(b"\n".join(map(json_bytes, rows)) if lines else json_bytes(rows))
     load(path, data)
+
+
+TABLES = [
+    {"text": ["a", "b", "c"], "label": [0, 1, 0]},
+    {"text": {"0": "a", "1": "b"}, "label": {"0": 0, "1": 1}},
+    {"17": {"text": "a", "label": 0}, "18": {"text": "b", "label": 1}},
+    {"columns": ["text", "label"], "index": [0, 1], "data": [["a", 0], ["b", 1]]},
+]
+
+
+@examples(150)
+@given(table=st.sampled_from(TABLES).flatmap(changed), key=st.none() | texts)
+def test_tables_of_any_values(table: Any, key: str | None, folder: Path):
+    path = folder / "table.json"
+    path.write_bytes(json_bytes(table))
+    load(path, DATA if key is None else {**DATA, "rows": key})
 
 
 SQUAD = {

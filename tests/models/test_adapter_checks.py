@@ -305,7 +305,9 @@ BAD_ADAPTERS: dict[str, Bad] = {
     "rank by pattern": (lambda f: change_config(f, rank_pattern={"q_proj": 10**9}), 3, "a rank of 1000000000"),
     "alpha NaN": (lambda f: change_config(f, lora_alpha=float("nan")), 3, "lora_alpha is nan"),
     "alpha by pattern": (lambda f: change_config(f, alpha_pattern={"q_proj": "2"}), 3, "q_proj is 2"),
-    "another rank": (lambda f: change_config(f, r=8), 3, "has shape (4, 32)"),
+    "another rank": (
+        lambda f: change_config(f, r=8), 3, "has rank 4 and shape (4, 32), but adapter_config.json says rank 8"
+    ),
     "targets no names": (lambda f: change_config(f, target_modules=[["q_proj"]]), 3, "target_modules is"),
     "a type that is not scored": (lambda f: change_config(f, peft_type="PROMPT_TUNING"), 3, "type PROMPT_TUNING"),
     "no type": (lambda f: change_config(f, peft_type=None), 3, "type None"),

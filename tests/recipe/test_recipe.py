@@ -475,3 +475,9 @@ def test_settings_of_pairs_that_make_no_sense(settings: list[str], problem: str,
     with pytest.raises(ConfigError) as caught:
         load_recipe(path, settings)
     assert problem in str(caught.value)
+
+
+def test_what_a_field_may_hold_is_said_without_names_of_types(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path), ["data.delimiter=ab"])
+    assert caught.value.expected == "at most 1 character"

@@ -271,7 +271,7 @@ def test_a_sweep_is_no_part_of_an_adapters_identity(make, tmp_path: Path):
         ),
         (
             "sweep: {vary: {adapter.r: [4, true]}}",
-            ["adapter.r is True", "expected: another value than true or false"],
+            ["adapter.r is True", "expected: a value other than true and false"],
         ),
         (
             "sweep: {vary: {adapter.r: [4, 8]}, reference: {adapter.r: [8]}}",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from ft_harness import cli
+from ft_harness.data import layout_finder
+from ft_harness.data.layout import Layout
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
@@ -300,3 +303,35 @@ def test_nothing_is_written_into_the_installed_package(ft, tmp_path: Path):
         assert not inside.exists()
     finally:
         shutil.rmtree(inside, ignore_errors=True)
+
+
+@pytest.mark.parametrize("form", ["columns", "index", "split", "lists"])
+def test_json_tables_make_a_task(ft, tmp_path: Path, form: str):
+    pandas = pytest.importorskip("pandas")
+    rows = rows_of("text", "label", ["good", "bad"], 40)
+    frame = pandas.DataFrame(rows)
+    if form == "lists":
+        Path("data.json").write_text(json.dumps(frame.to_dict(orient="list")), encoding="utf-8")
+    else:
+        frame.to_json("data.json", orient=form)
+    code, _, err = ft("init-task", "data.json", "--text", "text", "--label", "label")
+    assert code == 0, err
+    docs = [doc for part in task_of("data_custom", "task_yamls/data_custom").values()
+            for doc in part.eval_docs]  # fmt: skip
+    assert {doc["text"] for doc in docs} <= {row["text"] for row in rows}
+
+
+def test_a_sheet_is_closed_after_its_header_is_checked(tmp_path: Path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [("text", "label"), *((f"text {n}", n % 2) for n in range(300))]:
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    before = set(os.listdir("/proc/self/fd"))
+    held = []  # as a caller that keeps what is left over
+    with pytest.MonkeyPatch.context() as patch:
+        rows = layout_finder.sheet_rows
+        patch.setattr(layout_finder, "sheet_rows", lambda *a: held.append(rows(*a)) or held[0])
+        layout_finder.check_header(tmp_path / "a.xlsx", Layout(), ["text", "label"])
+    assert held
+    assert set(os.listdir("/proc/self/fd")) == before

@@ -42,9 +42,7 @@ _NEW_TASK: dict[str, tuple[Any, Any]] = {
     "encoding": option(
         str | None, "--encoding", help="of the text; default: UTF-8, or what it seems to be"
     ),
-    "rows": option(
-        str | None, "--rows", help="path of the list of rows in a .json file, like data.items"
-    ),
+    "rows": option(str | None, "--rows", help="path of the rows in a .json file, like data.items"),
     "worksheet": option(
         str | None, "--worksheet", help="sheet of an Excel workbook; default: the first"
     ),

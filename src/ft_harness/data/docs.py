@@ -11,29 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ft_harness.data.answer_pairs import PROMPT, read_pair
 from ft_harness.data.columns import CHARACTERS, Docs, make_docs, read_columns
+from ft_harness.data.fields import read_doc, row_error
 from ft_harness.data.files import Row, Rows
 from ft_harness.data.labels import LabelIndex, check_positions, plain_label
 from ft_harness.data.options import DataOptions
 from ft_harness.data.parts import Codes, Part, RowLoss
 from ft_harness.data.values import (
     ABSENT,
+    RowError,
     find_value,
     kind_of,
     missing,
-    read_answers,
-    read_fields,
     read_value,
 )
 from ft_harness.errors import InputError
 
 _log = logging.getLogger(__name__)
-LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
-    "label", "label_names", "label_words", "language", "answers", "id",
+LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ID = (
+    "label", "label_names", "label_words", "language", "id",
 )  # fmt: skip
-_A_PAIR = "a prompt and two different answers, as texts or as messages of role and content"
-_LISTED = 5
 _SCALARS = (str, int, float, bool)
 _SEARCHED = 1000  # rows after which a field that none of them has is called missing
 _MOST_ROWS = 1000  # read at a time
@@ -103,12 +100,7 @@ class DocReader:
         if part.labels is not None:
             self._positions = {**part.labels.positions, **self._positions}
         if part.bad and not self._options.skip_bad_rows:
-            raise InputError(
-                part.first_fault(),
-                _A_PAIR if self._options.pairs else "a value in every field",
-                "fix or remove the rows, leave them out and count them (data.skip_bad_rows=true), "
-                "or say which fields may be missing (data.optional)",
-            )
+            raise part.refusal()
         hashes = np.array(ids)
         hashes.sort()  # in place: no second array of a row's size
         if (hashes[1:] == hashes[:-1]).any() and self._options.group_by != ID:
@@ -220,27 +212,17 @@ class DocReader:
                 part.dropped += 1
                 continue
             self._unused["optional"] -= doc.keys()
-            extras = {
-                name: read_value(doc.pop(name, None), place, name) for name in options.optional
-            }
-            fault = read_fields(doc, place)
-            if options.pairs:
-                given = {name: value for name, value in extras.items() if value is not None}
-                doc, extras = {PROMPT: "", **doc, **given}, {}
-                fault = fault or read_pair(doc)
-            group = self._group_of(row, doc, part.where) if options.group_by else None
-            if group is not None:
-                fault = fault or missing(*group)
-            if fault:
-                part.bad += 1
-                part.fault = part.fault or fault
-                part.bad_places += [place] if len(part.bad_places) < _LISTED else []
-            if fault or (part.bad and not options.skip_bad_rows):
+            try:
+                doc = read_doc(doc, place, options)
+                group = self._group_of(row, doc, place, part) if options.group_by else None
+            except RowError as fault:
+                part.note_bad(place, fault)
                 continue
-            doc |= {name: "" if value is None else value for name, value in extras.items()}
+            if part.bad and not options.skip_bad_rows:
+                continue
             self._complete(doc, place, part)
-            if group is not None:
-                self.groups.add(group[1])
+            if options.group_by:
+                self.groups.add(group)
             yield place, row, doc
 
     def _fields_of(self, row: Row, place: str, part: Part) -> Row:
@@ -314,25 +296,32 @@ class DocReader:
         self._unused["drop_labels"] -= found
         return bool(found)
 
-    def _group_of(self, row: Row, doc: Row, where: str) -> tuple[str, Any]:
-        """The column that `group_by` names, or a field of that name, and the row's value in it."""
+    def _group_of(self, row: Row, doc: Row, place: str, part: Part) -> Any:
+        """The row's value in the column that `group_by` names, or in a field of that name.
+
+        Raises:
+            RowError: it has none.
+            InputError: no row has had such a column.
+        """
         name = self._options.group_by
         assert name is not None
         if name in row or (name not in doc and self.groups.names):
-            return name, row.get(name)
-        if name not in doc:
+            value = read_value(row.get(name), place, name)
+        elif name in doc:
+            value = doc[name]
+        else:
             raise InputError(
-                f"{where}: no column {name} to group by (columns: {', '.join(map(str, row))})",
+                f"{part.where}: no column {name} to group by (columns: {', '.join(map(str, row))})",
                 "a column of the source",
                 "change data.group_by, or leave it out",
             )
-        return name, doc[name]
+        if fault := missing(name, value):
+            raise row_error(place, fault, self._options)
+        return value
 
     def _complete(self, doc: Row, place: str, part: Part) -> None:
-        """Make the label an index and the answers a list, and add what the options add."""
+        """Make the label an index, and add what the options add."""
         options = self._options
-        if ANSWERS in doc:
-            doc[ANSWERS] = read_answers(doc[ANSWERS], place)
         if (options.stratified or options.balanced) and LABEL not in doc:
             raise InputError(
                 f"{part.where}: no label to sample by (fields: {', '.join(map(str, doc))})",
@@ -356,10 +345,6 @@ class DocReader:
                 continue
             kind = kind_of(value)
             known, first = self._kinds.get(name, ("null", place))
-            if " and " in kind:
-                raise InputError(
-                    f"{place}: the field {name} is a {kind}", "one kind per list", "fix the row"
-                )
             if kind == known or known.startswith(kind):
                 self._settled[name] = type(value) if type(value) in _SCALARS else value
                 continue

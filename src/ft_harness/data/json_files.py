@@ -1,15 +1,17 @@
-"""Rows of JSON: one object per line, a list of objects, and the official SQuAD form."""
+"""Rows of JSON: one object per line, a list of objects or another table, and the official SQuAD
+form."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
+from ft_harness.data.json_tables import find_tables, is_list_of_objects, read_table
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import open_text
 from ft_harness.data.text_files import Placed, numbered_lines
@@ -56,8 +58,9 @@ def _decode(line: str, place: str) -> Any:
 
 
 def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each object of the file's list, which may be under a key; a row for each question
-    of an official SQuAD file. A file of one object per line is read as such."""
+    """A row for each object of the file's list, which may be under a key, or for each row of a
+    table of another form; a row for each question of an official SQuAD file. A file of one object
+    per line is read as such."""
     with open_text(path, "\n", layout.encoding) as text:
         content = text.read()
     try:
@@ -71,12 +74,11 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
         raise InputError(
             f"{where}: not JSON ({error})", "a JSON list of objects", "fix the file"
         ) from error
-    rows = _rows_of(path, objects.value, layout.rows)
-    placed = [(f"{path}, row {index}", row) for index, row in enumerate(rows)]
+    placed = _rows_of(path, objects.value, layout.rows)
     for place, row in [*placed, (str(path), objects.value)] if objects.repeated else []:
         objects.check(place, row)
-    if rows and "paragraphs" in rows[0]:
-        yield from _read_articles(path, rows)
+    if placed and "paragraphs" in placed[0][1]:
+        yield from _read_articles(path, [row for _, row in placed])
     else:
         yield from placed
 
@@ -123,10 +125,23 @@ def _count_keys(value: Any) -> int:
     return sum(map(_count_keys, value)) if type(value) is list else 0
 
 
-def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
-    """The list of rows: the value itself, the one under the path `key`, `data`, or the only one
-    that there is."""
-    found = dict(_lists(value, "", _DEPTH))
+def _rows_of(path: Path, value: Any, key: str | None) -> list[Placed]:
+    """The rows of a list of objects: the value itself, the one under the path `key`, `data`, or the
+    only one that there is; else of a table of another form, found in the same way."""
+    if key is None and (table := read_table(value, str(path))) is not None:
+        return table
+    found: Mapping[str, list[Placed]] = {
+        name: [(f"{path}, row {index}", row) for index, row in enumerate(rows)]
+        for name, rows in _lists(value, "", _DEPTH)
+    }
+    if key is not None and key not in found:
+        table = read_table(_part_under(key, value), f"{path}, {key}")
+        if table is not None:
+            return table
+    found = found or {
+        name: [(f"{path}, {place}", row) for place, row in table]
+        for name, table in find_tables(value, "", _DEPTH)
+    }
     names = sorted(filter(None, found))
     if key is not None and key in found:
         return found[key]
@@ -138,14 +153,21 @@ def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
     lists = f"; there are lists under {', '.join(names)[:300]}" if names else ""
     raise InputError(
         f"{path}: no list of objects{which}{lists}",
-        'a JSON list of objects, or {"data": [...]}',
+        'a JSON list of objects, or {"data": [...]}; also columns, or objects by their ids',
         "--set data.rows=KEY" if names else "with pandas: to_json(..., orient='records')",
     )
 
 
+def _part_under(path: str, value: Any) -> Any:
+    """What is under a path of keys; None: nothing."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def _lists(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(path, list) of each list of objects within a value that is not within a list."""
-    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+    if is_list_of_objects(value):
         if value or path in ("", "data"):
             yield path, value
     elif isinstance(value, dict) and depth:

@@ -19,7 +19,7 @@ class Layout:
         delimiter: what separates the cells of a line.
         line_format: `{label}:{sub} {text}`, the fields of a line and what is between them.
         encoding: of the text.
-        rows: path of the list of rows in a .json file, like `data.items`.
+        rows: path of the rows in a .json file, like `data.items`.
         worksheet: name of the sheet in a workbook.
     """
 

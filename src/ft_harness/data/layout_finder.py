@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -108,7 +109,8 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
         return
     place = f"{path}:1"
     if suffix == ".xlsx":
-        rows = list(islice(sheet_rows(path, layout), _SAMPLE))
+        with closing(sheet_rows(path, layout)) as all_rows:
+            rows = list(islice(all_rows, _SAMPLE))
         place = rows[0][0] if rows else place
         records = [["" if cell is None else str(cell) for cell in cells] for _, cells in rows]
     else:

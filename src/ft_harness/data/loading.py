@@ -33,7 +33,7 @@ from ft_harness.data.files import (
     split_files,
 )
 from ft_harness.data.label_files import read_label_files
-from ft_harness.data.options import DataOptions, merge_options
+from ft_harness.data.options import SAMPLING, DataOptions, merge_options
 from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.data.typed_files import label_names, rows_of_table
@@ -43,8 +43,10 @@ from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 5  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 6  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
+# lm-eval's own command hands over the model's arguments too, with one of these; a recipe does not.
+_MODEL_ARGUMENTS = ("pretrained", "peft", "model", "url")
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
 
@@ -68,8 +70,7 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
     try:
         return _make_splits(data, test_all, metadata)
     except InputError as error:
-        # lm-eval's own command hands over the model's arguments too, a recipe does not
-        if any(not name.startswith("data_") for name in metadata):
+        if not metadata.keys().isdisjoint(_MODEL_ARGUMENTS):
             raise InputError(error.what, error.expected, _name_for_lm_eval(error.action)) from error
         raise
 
@@ -89,8 +90,12 @@ def _make_splits(
     from datasets import DatasetDict
 
     options = merge_options(data, metadata)
-    options = options.without_sampling() if test_all else options
     replaced = [name.removeprefix("data_") for name in metadata]
+    if test_all:
+        for name in SAMPLING:
+            if name in replaced and getattr(options, name):
+                _log.warning("data.%s is not used: test_all puts every row into test", name)
+        options = options.without_sampling()
     reader = DocReader(options, replaced)
     _warn_of_hub_options(options, replaced)
     dataset, rows = _gather(reader, read_source(options))

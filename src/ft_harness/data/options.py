@@ -17,12 +17,16 @@ from ft_harness.data.files import SPLITS, Split
 from ft_harness.data.labels import alike
 from ft_harness.data.layout import Layout, LineFormat
 from ft_harness.data.values import is_blank
-from ft_harness.errors import InputError, raise_problems
+from ft_harness.errors import InputError, expected_values, raise_problems, suggest
 
 _log = logging.getLogger(__name__)
 _PREFIX = "data_"
 _SHARES = re.compile(r"[1-9]\d?(/[1-9]\d?){1,2}")
 Size = int | float | None
+# options that choose rows
+SAMPLING = (
+    "train_size", "validation_size", "test_size", "split", "stratified", "balanced", "first",
+)  # fmt: skip
 
 
 class DataOptions(BaseModel):
@@ -57,7 +61,7 @@ class DataOptions(BaseModel):
     )
     encoding: str | None = Field(default=None, description="encoding of text files; null: UTF-8")
     rows: str | None = Field(
-        default=None, description="path of the list of rows in a .json file, like data.items"
+        default=None, description="path of the rows in a .json file, like data.items"
     )
     worksheet: str | None = Field(
         default=None, description="sheet of an Excel workbook; null: first"
@@ -102,7 +106,7 @@ class DataOptions(BaseModel):
     )
     skip_bad_rows: bool = Field(
         default=False,
-        description="leave out and count rows with a null or empty field, or equal answers",
+        description="leave out and count rows with a null, empty or faulty field, or equal answers",
     )
 
     @field_validator("columns", mode="before")
@@ -119,7 +123,7 @@ class DataOptions(BaseModel):
     def _read_size(cls, value: Any) -> Any:
         """A text with a point or exponent (from --set) is a share; a share is at most 1."""
         if isinstance(value, bool):
-            raise ValueError("Input should be a number of rows or a share")
+            raise ValueError("a number of rows or a share")
         if isinstance(value, str) and set(value.lower()) & set(".e"):
             value = float(value)
         if isinstance(value, float) and value > 1:
@@ -201,10 +205,8 @@ class DataOptions(BaseModel):
 
     def without_sampling(self) -> DataOptions:
         """The same source and fields, but nothing that chooses rows: for `test_all`."""
-        unset = dict.fromkeys(("train_size", "validation_size", "test_size", "split"))
-        return self.model_copy(
-            update={**unset, "stratified": False, "balanced": False, "first": False}
-        )
+        known = DataOptions.model_fields
+        return self.model_copy(update={name: known[name].default for name in SAMPLING})
 
 
 def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
@@ -231,14 +233,7 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     try:
         options = DataOptions.model_validate({**data, **usable})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        option = fields.get(name.partition(".")[0])
-        raise InputError(
-            f"data option {name}: {first['msg'].removeprefix('Value error, ')}",
-            f"{option.description}" if option else f"options {', '.join(fields)}",
-            "fix the task's YAML or the recipe",
-        ) from error
+        raise _wrong_value(error) from error
     declared = data.get("columns")
     problems = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
     if "label_words" not in usable and options.label_words is not None:
@@ -247,6 +242,29 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         )
     raise_problems([*problems, *_word_problems(options), *_conflicts(options)])
     return options
+
+
+def _wrong_value(error: ValidationError) -> InputError:
+    """The fault of the first option that is unknown or holds what it can't."""
+    first, *others = error.errors()
+    name, known = str(first["loc"][0]), DataOptions.model_fields
+    faults = [first, *(each for each in others if each["loc"][0] == name)]
+    cure = "fix the task's YAML or the recipe"
+    if name not in known:
+        return InputError(
+            f"data option {name} is unknown{suggest(name, known)}",
+            f"one of {', '.join(known)}",
+            cure,
+        )
+    if first["type"] == "value_error":
+        return InputError(
+            f"data option {name}: {expected_values(faults)}", f"{known[name].description}", cure
+        )
+    return InputError(
+        f"data option {name} is {repr(first['input'])[:80]}",
+        f"{expected_values(faults)}: {known[name].description}",
+        cure,
+    )
 
 
 def _turned_round(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -135,26 +136,25 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
             yield place, _sheet_row(place, cells, header)
 
 
-def sheet_rows(path: Path, layout: Layout) -> Iterator[tuple[str, list[Any]]]:
+def sheet_rows(path: Path, layout: Layout) -> Generator[tuple[str, list[Any]]]:
     """(place, cells) of each row of the sheet that is not empty, the header among them.
 
     Raises:
         ConfigError, InputError: as in `read_excel`.
     """
-    book = _open_workbook(path)
-    sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
-    sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
-    if sheet is None:
-        raise InputError(
-            f"{path}: no sheet {layout.worksheet or 'of cells'}",
-            f"one of {', '.join(sheets)}",
-            "change data.worksheet",
-        )
-    for number, row in enumerate(sheet.iter_rows(), start=1):
-        cells = [_cell_value(cell) for cell in row]
-        if any(cell is not None for cell in cells):
-            yield f"{path}, {sheet.title} row {number}", cells
-    book.close()
+    with closing(_open_workbook(path)) as book:
+        sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
+        sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
+        if sheet is None:
+            raise InputError(
+                f"{path}: no sheet {layout.worksheet or 'of cells'}",
+                f"one of {', '.join(sheets)}",
+                "change data.worksheet",
+            )
+        for number, row in enumerate(sheet.iter_rows(), start=1):
+            cells = [_cell_value(cell) for cell in row]
+            if any(cell is not None for cell in cells):
+                yield f"{path}, {sheet.title} row {number}", cells
 
 
 def sheet_names(path: Path) -> list[str]:
@@ -163,10 +163,8 @@ def sheet_names(path: Path) -> list[str]:
     Raises:
         ConfigError, InputError: as in `read_excel`.
     """
-    book = _open_workbook(path)
-    names = [sheet.title for sheet in book.worksheets]
-    book.close()
-    return names
+    with closing(_open_workbook(path)) as book:
+        return [sheet.title for sheet in book.worksheets]
 
 
 def _open_workbook(path: Path) -> Any:

@@ -12,6 +12,12 @@ from typing import Any
 from ft_harness.errors import InputError
 
 ABSENT = object()
+
+
+class RowError(InputError):
+    """What is wrong with the values of one row: `data.skip_bad_rows` leaves such rows out."""
+
+
 _KINDS = {
     str: "text",
     bool: "true/false",
@@ -52,13 +58,13 @@ def read_value(value: Any, place: str, name: str) -> Any:
     as they are written; lists and objects keep their shape.
 
     Raises:
-        InputError: bytes that are no text, half a character, or an infinite number.
+        RowError: bytes that are no text, half a character, or an infinite number.
     """
     # The commonest types first: this is asked of each value of each row.
     kind = type(value)
     if kind is str:
         if not value.isascii() and has_half_character(value):
-            raise InputError(
+            raise RowError(
                 f"{place}: the field {name} holds half a character (a lone surrogate)",
                 "whole Unicode characters",
                 "fix the escapes like \\ud83d of the row",
@@ -68,7 +74,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
         return value
     if kind is float:
         if math.isinf(value):
-            raise InputError(
+            raise RowError(
                 f"{place}: the field {name} holds a number that is infinite, or too large",
                 "a finite number",
                 "fix the row, or write the number as text",
@@ -102,7 +108,7 @@ def _decoded(value: bytes, place: str, name: str) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
+        raise RowError(
             f"{place}: the field {name} holds bytes that are not UTF-8 text (byte {error.start})",
             "text",
             "convert the column to text, or leave it out: data.columns names the fields to read",
@@ -113,7 +119,7 @@ def read_fields(doc: dict[str, Any], place: str) -> str:
     """Replace the values of a doc by `read_value`'s; return the first field without one, in words.
 
     Raises:
-        InputError: as in `read_value`.
+        RowError: as in `read_value`.
     """
     fault = ""
     for name, value in doc.items():
@@ -156,18 +162,31 @@ def kind_of(value: Any) -> str:
     return f"list of {' and '.join(widest)}" if widest else "list"
 
 
+def check_lists(doc: Mapping[str, Any], place: str) -> None:
+    """Refuse a doc with a list of values of several kinds.
+
+    Raises:
+        RowError: there is one.
+    """
+    for name, value in doc.items():
+        if isinstance(value, list) and " and " in (kind := kind_of(value)):
+            raise RowError(
+                f"{place}: the field {name} is a {kind}", "one kind per list", "fix the row"
+            )
+
+
 def read_answers(value: Any, place: str) -> Any:
     """The texts of answers in SQuAD's shapes, `{"text": [...], ...}` or `[{"text": ...}, ...]`,
     each once; other values as they are.
 
     Raises:
-        InputError: a shape without `text`, which would pass for a question without an answer, or an
+        RowError: a shape without `text`, which would pass for a question without an answer, or an
             answer that is null or shows nothing.
     """
     texts = _answer_texts(value, place)
     for each in texts if isinstance(texts, list) else ():
         if each is None or (isinstance(each, str) and is_blank(each)):
-            raise InputError(
+            raise RowError(
                 f"{place}: answers holds {'null' if each is None else 'an empty text'}",
                 "answers that show something; an empty list where there is no answer",
                 "fix the row",
@@ -181,7 +200,7 @@ def _answer_texts(value: Any, place: str) -> Any:
     if not nested:
         return value
     if len(nested) < len(listed):
-        raise InputError(
+        raise RowError(
             f"{place}: answers holds objects next to other values",
             "a list of texts, or a list of objects with a key text",
             "write them all the same way",
@@ -189,7 +208,7 @@ def _answer_texts(value: Any, place: str) -> Any:
     texts: list[Any] = []
     for each in nested:
         if "text" not in each:
-            raise InputError(
+            raise RowError(
                 f"{place}: answers holds {', '.join(map(str, each)) or 'nothing'}, and no text",
                 "answers with a key text: a list of texts, empty where there is no answer",
                 "rename the key in the data, or map another column: data.columns={answers: [...]}",

@@ -173,9 +173,24 @@ def _keys(
         ]
     for key, shape in expected.items():
         if stored[key].shape != shape:
-            what = f"{adapter}: {key} has shape {stored[key].shape}"
-            return [InputError(what, f"{shape} for this base", "use the base it was trained on")]
+            return [_shape_fault(f"{adapter}: {key}", tuple(stored[key].shape), shape)]
     return []
+
+
+def _shape_fault(place: str, stored: tuple[int, ...], shape: tuple[int, ...]) -> InputError:
+    """A tensor of another shape: of another base, or of another rank than the adapter states."""
+    rank = 0 if ".lora_A." in place else 1 if ".lora_B." in place else None
+    others = [size[:rank] + size[rank + 1 :] for size in (stored, shape) if rank is not None]
+    if rank is not None and len(stored) == 2 and others[0] == others[1]:
+        return InputError(
+            f"{place} has rank {stored[rank]} and shape {stored}, but adapter_config.json says "
+            f"rank {shape[rank]}",
+            "the rank with which the adapter was trained",
+            "correct r or rank_pattern in adapter_config.json, or fetch the adapter again",
+        )
+    return InputError(
+        f"{place} has shape {stored}", f"{shape} for this base", "use the base it was trained on"
+    )
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.errors import ConfigError, expected_values, raise_problems, suggest
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.requests import RequestLM
 from ft_harness.evaluation.backends.server import adapters
@@ -99,10 +99,14 @@ def _connect(pretrained: str | None, options: dict[str, Any]) -> ServedBase:
             **{name: options[name] for name in _MODEL if name in options},
         )
     except ValidationError as error:
-        first = error.errors()[0]
+        first, *others = error.errors()
+        argument = str(first["loc"][0])
+        faults = [first, *(each for each in others if each["loc"][0] == argument)]
+        is_missing = first["type"] == "missing"
+        said = "is missing" if is_missing else f"is {first['input']!r}"
         raise ConfigError(
-            f"ft-server: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            "url=http://HOST:PORT, and the other fields of eval.server",
+            f"ft-server: {argument} {said}",
+            "url=http://HOST:PORT" if is_missing else expected_values(faults),
             "correct it among the model arguments",
         ) from error
     raise_problems(base_model.problems(section))
