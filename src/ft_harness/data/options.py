@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.data.labels import alike
 from ft_harness.data.layout import Layout, LineFormat
-from ft_harness.data.values import is_blank
+from ft_harness.data.values import first_twice, is_blank
 from ft_harness.errors import InputError, raise_problems
 
 _log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ class DataOptions(BaseModel):
             try:
                 value.encode("ascii").decode("ascii")
                 "".encode(value)
+                b"a".decode(value, "replace")
             except (LookupError, ValueError) as error:
                 raise ValueError("an encoding that Python knows, like latin-1") from error
         return value
@@ -237,6 +238,12 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         raise InputError(
             f"data option {name}: {first['msg'].removeprefix('Value error, ')}",
             f"{option.description}" if option else f"options {', '.join(fields)}",
+            "fix the task's YAML or the recipe",
+        ) from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "a data option holds half a character (a lone surrogate)",
+            "whole characters",
             "fix the task's YAML or the recipe",
         ) from error
     declared = data.get("columns")
@@ -328,7 +335,7 @@ def _fault_of_words(words: Sequence[str]) -> str | None:
     if blank:
         return f"number {blank[0]} is empty"
     stripped = [word.strip() for word in words]
-    twice = next((word for word in stripped if stripped.count(word) > 1), None)
+    twice = first_twice(stripped)
     if twice is not None:
         return f"{twice!r} is listed twice"
     return f"{len(words)} given" if len(words) < 2 else None
