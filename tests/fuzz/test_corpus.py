@@ -30,10 +30,12 @@ from ft_harness.recipe.sections import ModelSection, TaskSection
 from ft_harness.records import SAMPLES_FILE, SCORES_FILE, read_evaluation
 from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
 from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.records.lm_eval.files import read_results
 from ft_harness.records.score_table import check_whole, read_outcomes, write_scores
 from ft_harness.storage.safetensors_file import read_header
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
+from ft_harness.tasks.mock_answers import _misfits
 from ft_harness.tasks.row_checks import cluster_problems
 from ft_harness.tasks.task_yaml import key_problems
 from ft_harness.training import checkpoints, progress
@@ -188,6 +190,21 @@ def test_a_hundred_thousand_names_of_which_the_last_is_there_twice(name: str, tm
     )
     data = {"source": str(path), **({"labels": names} if name == "labels" else {})}
     refused(lambda: load_splits(data), "word 99999")
+
+
+def test_results_of_lm_eval_with_half_a_character(tmp_path: Path):
+    path = tmp_path / "results_x.json"
+    path.write_text(json.dumps({"results": {"\ud800": None}}))
+    with pytest.raises(ValueError, match="half a character"):
+        read_results(path)
+    path.write_text(json.dumps({"results": {"\U0001f600": None}}))
+    assert [*read_results(path)["results"]] == ["\U0001f600"]
+
+
+def test_a_metric_without_an_aggregation():
+    task = SimpleNamespace(aggregation=dict, config=SimpleNamespace(task="mine@test"))
+    (fault,) = _misfits(task, "acc", {"acc": [1.0]})  # type: ignore[arg-type]  # all it asks for
+    assert "no aggregation" in str(fault)
 
 
 @pytest.mark.parametrize("names", [1, True, {"a": 1}, "ab", 0.5, None])

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ft_harness.data.values import has_half_character
 from ft_harness.errors import InputError
 from ft_harness.records.schema import RECORD_FILE, REPORT_FILES
 
@@ -54,6 +55,9 @@ class Run:
     date: str
     results: Path | None
     samples: tuple[tuple[str, Path], ...]
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # or a whole one in two halves
 
 
 def find_files(path: Path) -> Files:
@@ -168,7 +172,10 @@ def read_results(path: Path) -> Mapping[str, Any]:
         raise ValueError(
             f"{size:,} bytes; the results of lm-eval are smaller than {LARGEST_RESULTS:,}"
         )
-    content = parse_json(path.read_bytes())
+    text = path.read_bytes()
+    content = parse_json(text)
+    if _HALF.search(text) and has_half_character(json.dumps(content, ensure_ascii=False)):
+        raise ValueError("it holds half a character (a lone surrogate)")
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise ValueError("not results of lm-eval: it has no object 'results'")
     return content
