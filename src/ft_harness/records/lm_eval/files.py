@@ -18,7 +18,6 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ft_harness.data.values import has_half_character
 from ft_harness.errors import InputError
 from ft_harness.records.schema import RECORD_FILE, REPORT_FILES
 
@@ -174,8 +173,11 @@ def read_results(path: Path) -> Mapping[str, Any]:
         )
     text = path.read_bytes()
     content = parse_json(text)
-    if _HALF.search(text) and has_half_character(json.dumps(content, ensure_ascii=False)):
-        raise ValueError("it holds half a character (a lone surrogate)")
+    if _HALF.search(text):
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("it holds half a character (a lone surrogate)") from error
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise ValueError("not results of lm-eval: it has no object 'results'")
     return content
