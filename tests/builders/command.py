@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def assert_three_lines(error: str, *words: str) -> None:
     """The last three lines are a user error, without a traceback, that names `words`."""
@@ -10,3 +12,10 @@ def assert_three_lines(error: str, *words: str) -> None:
     assert "Traceback" not in error
     for word in words:
         assert word in error, error
+
+
+def first_error(output: str) -> str:
+    """The first of several errors; a progress bar, which ends no line of its own, may precede it."""
+    _, first, *_ = re.split(r"^(?=error: )", output, flags=re.MULTILINE)
+    assert "Traceback" not in output
+    return first

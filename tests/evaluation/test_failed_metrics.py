@@ -42,6 +42,15 @@ FAULTS = {
     "text": "found['acc'] = '1'",
     "object": "found['acc'] = object()",
     "no mapping": "return 1.0",
+    "none of its scores": "return {'other': 1.0}",
+    "a number for a name": "found[1] = 1.0",
+    "a list": "found['acc'] = [1.0]",
+    "an empty list": "found['acc'] = []",
+    "beyond its scale": "found['acc'] = 1e308",
+    "below its scale": "found['acc'] = -7",
+    "ends the process": "raise SystemExit(0)",
+    "closes a generator": "raise GeneratorExit",
+    "changes the doc and raises": "doc.clear(); doc['label']",
 }
 
 
@@ -82,3 +91,33 @@ def test_one_item_fails_alone(fault: str, ft: Any, recipe: Path, tmp_path: Path)
     ]
     assert json.loads(whole[0].record.model_dump_json())["back_end"]["computed"] == 0
     assert whole[0].record.scores[0].n == 24
+
+
+@pytest.mark.parametrize("change", ["doc['label'] = 99", "doc.clear()", "doc['x'] = object()"])
+def test_a_doc_that_a_metric_changes_stays_as_it_was(
+    change: str, ft: Any, recipe: Path, tmp_path: Path
+):
+    (tmp_path / "t/own.py").write_text(METRIC.format(fault=change))
+    code, _, err = ft("eval", recipe, "--trust-task-code")
+    assert code == 0, err
+    (evaluation,) = load_records([tmp_path / "results"])
+    assert all(set(sample.doc) >= {"text", "label"} for sample in evaluation.samples())
+    assert not any("x" in sample.doc for sample in evaluation.samples())
+
+
+def test_statistics_of_several_lengths(ft: Any, recipe: Path, tmp_path: Path):
+    """Those of other metrics than a mean are lists, of one length for all docs."""
+    own = METRIC.replace('{{"acc": ', '{{"f1_macro": [0.0, 0.0, 1.0, 1.0, 0.0, 0.0], "acc": ')
+    (tmp_path / "t/odd.yaml").write_text(
+        TASK.replace(
+            "metric_list: [",
+            "metric_list: [{metric: f1_macro, higher_is_better: true, "
+            "aggregation: !function ft_harness.metrics.aggregate_f1_macro}, ",
+        )
+    )
+    (tmp_path / "t/own.py").write_text(own.format(fault="found['f1_macro'] = [1.0, 0.0]"))
+    code, _, err = ft("eval", recipe, "--trust-task-code")
+    assert code == 6, err
+    assert_three_lines(err, "1 items have no score", "f1_macro", "2 numbers")
+    (evaluation,) = load_records([tmp_path / "results"])
+    assert {score.n for score in evaluation.record.scores} == {23}

@@ -30,10 +30,12 @@ from ft_harness.recipe.sections import ModelSection, TaskSection
 from ft_harness.records import SAMPLES_FILE, SCORES_FILE, read_evaluation
 from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
 from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.records.lm_eval.files import read_results
 from ft_harness.records.score_table import check_whole, read_outcomes, write_scores
 from ft_harness.storage.safetensors_file import read_header
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
+from ft_harness.tasks.mock_answers import _misfits
 from ft_harness.tasks.row_checks import cluster_problems
 from ft_harness.tasks.task_yaml import key_problems
 from ft_harness.training import checkpoints, progress
@@ -159,7 +161,61 @@ def test_xml_in_an_encoding_that_the_parser_does_not_know(encoding: str, tmp_pat
 def test_an_encoding_whose_faults_are_of_another_type(encoding: str, tmp_path: Path):
     path = tmp_path / "t.txt"
     path.write_bytes("xn--\u00e4.\u00fc-\u2028".encode())
-    refused(lambda: load_splits({"source": str(path), "encoding": encoding}), encoding)
+    refused(lambda: load_splits({"source": str(path), "encoding": encoding}), "encoding")
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"")
+    refused(lambda: load_splits({"source": str(path), "encoding": encoding}))
+
+
+@pytest.mark.parametrize("options", [{"\ud800": 1}, {"columns": {"text": [], "\ud800": None}}])
+def test_half_a_character_in_the_name_of_an_option(options: Any, tmp_path: Path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a"}\n')
+    refused(lambda: load_splits({"source": str(path), **options}), "data option")
+
+
+MANY = [f"word {number}" for number in range(100_000)]
+
+
+@pytest.mark.parametrize("name", ["names of columns", "keys of an object", "labels"])
+def test_a_hundred_thousand_names_of_which_the_last_is_there_twice(name: str, tmp_path: Path):
+    """Counting each among all takes minutes."""
+    names = [*MANY, MANY[-1]]
+    path = tmp_path / ("t.csv" if name == "names of columns" else "t.jsonl")
+    path.write_text(
+        {
+            "names of columns": f"{','.join(names)}\n",
+            "keys of an object": "{" + ", ".join(f'"{each}": 1' for each in names) + "}\n",
+        }.get(name, '{"text": "a", "label": 1}\n')
+    )
+    data = {"source": str(path), **({"labels": names} if name == "labels" else {})}
+    refused(lambda: load_splits(data), "word 99999")
+
+
+def test_results_of_lm_eval_with_half_a_character(tmp_path: Path):
+    path = tmp_path / "results_x.json"
+    path.write_text(json.dumps({"results": {"\ud800": None}}))
+    with pytest.raises(ValueError, match="half a character"):
+        read_results(path)
+    path.write_text(json.dumps({"results": {"\U0001f600": None}}))
+    assert [*read_results(path)["results"]] == ["\U0001f600"]
+
+
+def test_a_metric_without_an_aggregation():
+    task = SimpleNamespace(aggregation=dict, config=SimpleNamespace(task="mine@test"))
+    (fault,) = _misfits(task, "acc", {"acc": [1.0]})  # type: ignore[arg-type]  # all it asks for
+    assert "no aggregation" in str(fault)
+
+
+@pytest.mark.parametrize("names", [1, True, {"a": 1}, "ab", 0.5, None])
+def test_names_of_labels_that_are_no_list_of_texts(names: Any, tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    features = {"label": {"names": names, "_type": "ClassLabel"}, "text": {"dtype": "string"}}
+    table = pa.table({"text": ["a", "b"] * 20, "label": [0, 1] * 20})
+    note = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(table.replace_schema_metadata(note), path)
+    data = {"source": str(path), "columns": {"text": [], "label": []}, "labels": ["no", "yes"]}
+    assert len(load_splits(data)["train"]) > 0
 
 
 @pytest.mark.parametrize("delimiter", ['"', "\n", "\r"])

@@ -375,10 +375,51 @@ def test_known_forms(text: str):
         "see http://a.b/c gluten-free-chocolate-chip-cookies",
         "the standard-bearer Republican/conservative", "Bearer 认证方案允许客户端使用访问令牌进行身份验证请求",
         "int i,j,key;key=a[j];", "http://a.b/#key=frequency",
+        "sk-learn-pipelines-for-text-classification", "an sk-learn_1_5-compatible-estimator-of-trees",
+        "sk-SK-localised-Slovak-strings-of-menus", "glft-gluten-free-and-lactose-free-cakes",
     ],
 )  # fmt: skip
 def test_ordinary_text_stays(text: str):
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Keywords", "keyword", "Keyboard layout", "KEYNOTE", "Keystone", "Monkey",
+        "turkey", "Hockey", "WHISKEY", "secretary", "Secretion", "tokenizer", "Tokenism", "keyed",
+    ],
+)  # fmt: skip
+def test_a_word_that_only_begins_or_ends_like_a_name_teaches_nothing(name: str):
+    words = f"question-answering-of-{name.replace(' ', '-')}s"
+    learn_secrets(f"a text\n{name}: {words}\nmore")
+    learn_secrets({name: words})
+    assert redact(f"on {words}") == f"on {words}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "key", "KEYS", "api_keys", "apikey", "APIKEY", "openaikey", "apiKeyValue", "accessKeyId", "KEY2",
+        "key-prod", "AccountKey", "signingkey", "secrets", "clientSecret", "SECRETS_JSON", "tokens",
+        "hfTokens", "my_monkey_key", "TOKENS2", "MY_SECRETKEY", "keyvault_key",
+    ],
+)  # fmt: skip
+def test_names_of_keys_teach(name: str):
+    learn_secrets(f"{name}: canary-of-{name}-17")
+    assert redact(f"x canary-of-{name}-17 y") == "x [redacted] y"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        f"sk-{'abcdefgh' * 6}", f"sk-proj-{'aBcDeFgHiJ' * 4}", "sk-ant-api03-Ab_cd-EfGhIjKlMnOpQrSt",
+        "sk-abcdefghijklmnopqrst", "sk-or-v1-0123456789abcdef0123456789abcdef",
+        "glpat-AbCdEfGhIjKlMnOpQrSt", "glft-abcdefghijklmnopqrst", "sk-svcacct-x9-Qw_er-ty12345678",
+    ],
+)  # fmt: skip
+def test_keys_that_look_like_words(token: str):
+    assert redact(f"a {token} b") == "a [redacted] b"
 
 
 @pytest.mark.parametrize("part", ["eyJ-", "://", "a", "?a-", "-----BEGIN ", "key", "token=", "@"])

@@ -20,7 +20,7 @@ import torch
 from ft_harness.errors import PolicyError
 from ft_harness.models import templates
 from ft_harness.models.lm_eval_private.models import render_chat
-from tests.builders.command import assert_three_lines
+from tests.builders.command import assert_three_lines, first_error
 
 pytestmark = pytest.mark.usefixtures("small_index")
 MARK = "ran"
@@ -118,7 +118,7 @@ def test_our_own_commands(content: str, command: tuple[str, ...], ft: Any, stran
     code, _, err = ft(*command, "a", "--include-path", "t")
     assert not (stranger / MARK).exists()
     assert code in (3, 4), err
-    assert_three_lines(err.split("\nerror:")[0])
+    assert_three_lines(first_error(err))
 
 
 def test_a_task_within_a_group(ft: Any, stranger: Path, model_folder: Path):
@@ -276,7 +276,7 @@ def test_a_template_without_end(
     write_task(stranger, f"{key}: {json.dumps(SLOW[template])}\n")
     code, _, err = ft("check", "a", "--include-path", "t")
     assert code in (3, 4), err
-    assert_three_lines(err.split("\nerror:")[0], "template")
+    assert_three_lines(first_error(err), "template")
 
 
 def test_a_chat_template_without_end(model_folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -44,3 +44,23 @@ def test_a_name_with_dots_is_one_piece_of_code():
 @pytest.mark.parametrize("text", ["0.95", "e.g. this", "v1.2.3", "lm-eval 0.4.13", "a. B", "3.5x"])
 def test_numbers_and_sentences_stay_as_they_are(text: str):
     assert inline(text) == text
+
+
+MARKERS = [
+    "-", "+", "- a", "+ a", "1.", "1) a", "123456789. a", "- - -", " - a", "    a", "     - a", "1. ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MARKERS)
+def test_what_begins_a_list_or_code_is_text(text: str):
+    renderer = MarkdownIt("commonmark", {"html": True})
+    words = " ".join(text.split())
+    alone, item = renderer.render(inline(text)), renderer.render(f"- {inline(text)}")
+    assert " ".join(alone.split()).replace("> ", ">") == f"<p>{words}</p>"
+    assert " ".join(item.split()).replace("> ", ">") == f"<ul><li>{words}</li></ul>".replace(
+        "</li><", "</li><"
+    )
+
+
+def test_a_cell_is_no_place_for_a_list():
+    assert table(["a"], [["-"], ["+ 1"]], "l").splitlines()[2:] == ["| -   |", "| + 1 |"]

@@ -15,6 +15,7 @@ from ft_harness.data.json_tables import find_tables, is_list_of_objects, read_ta
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import open_text
 from ft_harness.data.text_files import Placed, numbered_lines
+from ft_harness.data.values import first_twice
 from ft_harness.errors import InputError
 
 _KEY_ENDS = re.compile(r'"\s*:')
@@ -98,8 +99,8 @@ class _Objects:
     def _make(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            names = [name for name, _ in pairs]
-            self.repeated.append((made, next(name for name in names if names.count(name) > 1)))
+            twice = first_twice([name for name, _ in pairs])
+            self.repeated.append((made, str(twice)))
         return made
 
     def check(self, place: str, value: Any) -> None:

@@ -6,6 +6,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ft_harness.data.values import is_blank
@@ -47,6 +48,7 @@ def folded(text: str) -> str:
     return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
 
 
+@lru_cache(maxsize=4096)
 def _is_visible(character: str) -> bool:
     return unicodedata.category(character)[0] != "C" and not is_blank(character)
 
@@ -207,7 +209,7 @@ def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None]
         return None
     alike = {folded(name): index for index, name in enumerate(names)}
     found = [spelled.get(name.strip(), alike.get(folded(name))) for name in stated]
-    if not any(index is not None for index in found):
+    if not any(index is not None for index in found) and len(stated) <= len(names):
         starts = [_like(folded(name), list(alike)) for name in stated]
         if None not in starts and len(set(starts)) == len(starts):
             return [None if start is None else alike[start] for start in starts]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.data.labels import alike
 from ft_harness.data.layout import Layout, LineFormat
-from ft_harness.data.values import is_blank
+from ft_harness.data.values import first_twice, is_blank
 from ft_harness.errors import InputError, expected_values, raise_problems, suggest
 
 _log = logging.getLogger(__name__)
@@ -165,6 +165,7 @@ class DataOptions(BaseModel):
             try:
                 value.encode("ascii").decode("ascii")
                 "".encode(value)
+                b"a".decode(value, "replace")
             except (LookupError, ValueError) as error:
                 raise ValueError("an encoding that Python knows, like latin-1") from error
         return value
@@ -234,6 +235,12 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         options = DataOptions.model_validate({**data, **usable})
     except ValidationError as error:
         raise _wrong_value(error) from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "a data option holds half a character (a lone surrogate)",
+            "whole characters",
+            "fix the task's YAML or the recipe",
+        ) from error
     declared = data.get("columns")
     problems = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
     if "label_words" not in usable and options.label_words is not None:
@@ -346,7 +353,7 @@ def _fault_of_words(words: Sequence[str]) -> str | None:
     if blank:
         return f"number {blank[0]} is empty"
     stripped = [word.strip() for word in words]
-    twice = next((word for word in stripped if stripped.count(word) > 1), None)
+    twice = first_twice(stripped)
     if twice is not None:
         return f"{twice!r} is listed twice"
     return f"{len(words)} given" if len(words) < 2 else None

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ft_harness.data.layout import Layout, LineFormat
 from ft_harness.data.opening import open_text
+from ft_harness.data.values import first_twice
 from ft_harness.errors import InputError
 
 MAX_CHARACTERS = 10_000_000
@@ -211,8 +212,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
             "remove the line",
         )
     named = [name for name in names if name]
-    if len(set(named)) < len(named):
-        twice = next(name for name in named if named.count(name) > 1)
+    if (twice := first_twice(named)) is not None:
         raise InputError(
             f"{place}: the column name {twice[:80]!r} is listed twice",
             "one name per column",

@@ -113,7 +113,8 @@ def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
-            found[f"{within}{name}"] = list(map(str, feature.get("names") or ()))
+            names = feature.get("names")
+            found[f"{within}{name}"] = list(map(str, names)) if isinstance(names, list) else []
         elif isinstance(feature, dict) and "_type" not in feature:
             found |= label_names(feature, f"{within}{name}.")
     return {name: names for name, names in found.items() if names}

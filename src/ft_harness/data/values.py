@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -97,6 +98,12 @@ def read_value(value: Any, place: str, name: str) -> Any:
 def has_half_character(text: str) -> bool:
     """Whether a surrogate is alone in it, which no encoding can write."""
     return _HALF.search(text) is not None
+
+
+def first_twice(names: Sequence[str]) -> str | None:
+    """The first of them that is listed again."""
+    counts = Counter(names)
+    return next((name for name in names if counts[name] > 1), None)
 
 
 def is_blank(text: str) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,22 @@ def failing_alone(task: ConfigurableTask) -> Iterator[None]:
 
     lm-eval's aggregates, which nobody reads, are not made: they would fail there.
     """
+    names = list(task.higher_is_better())
     # Set on the instance, where they hide those of the class; deleting them brings these back.
-    score, aggregates = task.process_results, dict.fromkeys(task.higher_is_better(), _no_aggregate)
+    score, aggregates = task.process_results, dict.fromkeys(names, _no_aggregate)
+    widths: dict[str, int] = {}
 
     def process_results(doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         try:
-            scores = dict(score(doc, results))
-            plain_scores(scores)
+            # What a task's own function changes in a doc is neither saved nor shown.
+            scores = plain_scores(dict(score(deepcopy(doc), results)))
+            _check_scores(scores, names, widths)
         # Our own errors name what to change, and a machine without memory is no fault of one doc.
         except (FtHarnessError, MemoryError):
             raise
-        except Exception as error:  # whatever a task's own function raises
+        # whatever a task's own function raises; of those that are no Exceptions, what a signal
+        # raises is not its own
+        except (Exception, SystemExit, GeneratorExit) as error:
             reason = f"the task's metric failed ({type(error).__name__}: {first_line(error)})"
             return dict.fromkeys(aggregates, FailedScore(reason))
         return scores
@@ -54,6 +60,36 @@ def failing_alone(task: ConfigurableTask) -> Iterator[None]:
         yield
     finally:
         del task.process_results, task.aggregation  # those of its class again
+
+
+def _check_scores(
+    scores: Mapping[str, float | list[float] | None],
+    names: Sequence[str],
+    widths: dict[str, int],
+) -> None:
+    """Refuse scores of one doc from which no value can be made.
+
+    Args:
+        names: of the task's metrics.
+        widths: of the statistics of the docs before, metric -> how many; 0: one number, no list.
+
+    Raises:
+        TypeError, ValueError, IndexError: there is one.
+    """
+    if not any(name in scores for name in names):
+        raise ValueError(f"it gives none of {', '.join(names)}")
+    for name in names:
+        item = scores.get(name)
+        if item is None:
+            continue
+        metric = find_metric(name)
+        metric.check(item)
+        width = len(item) if isinstance(item, list) else 0
+        if name not in widths:
+            metric.value([item])
+            widths[name] = width
+        elif widths[name] != width:
+            raise ValueError(f"{name} is {width} numbers, for docs before {widths[name]}")
 
 
 def _no_aggregate(items: Sequence[Any]) -> float:
@@ -165,6 +201,9 @@ def plain_scores(scores: Mapping[str, Any]) -> dict[str, float | list[float] | N
     Raises:
         ValueError, TypeError: one is NaN, infinite or no number.
     """
+    for metric in scores:
+        if not isinstance(metric, str):
+            raise TypeError(f"{str(metric)[:80]} is no name of a metric")
     return {metric: _plain(value) for metric, value in scores.items()}
 
 

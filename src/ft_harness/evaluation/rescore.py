@@ -96,7 +96,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     known = read_finished(folder)
     if known is not None:
         return known
-    with compiled_templates():
+    with compiled_templates(), failing_alone(task):
         scored = [_score(task, sample, record) for sample in samples]
     new = record.model_copy(
         update={
@@ -124,8 +124,7 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
     # There is nothing to score: memory was not enough when it was asked.
     if sample.failed and not sample.responses:
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
-    with failing_alone(task):
-        found = task.process_results(sample.doc, _responses(task, sample))
+    found = task.process_results(sample.doc, _responses(task, sample))
     failed = failed_score(found)
     scores = dict.fromkeys(found) if failed else plain_scores(found)
     invalid = scores.get("invalid") == 1.0

@@ -19,6 +19,7 @@ ALIKE = 0.05  # of the scale: scores that differ by less are nearly the same
 # Standard deviations from the mean to an item that the test set lacks: of one side's scores; of
 # each side's, where two are compared; of the changes, where most items change.
 _REACH, _PAIRED_REACH, _CHANGE_REACH = 4.0, 2.0, 1.75
+_SLACK = 1e-6
 _CHANGING = 0.2  # of a side's standard deviation: half of the items change by more or less
 
 
@@ -54,6 +55,20 @@ class Metric:
     weight: int | None = None
     descriptive: bool = False
     definition: str | Callable[[str | None], str] = ""
+
+    def check(self, item: float | Statistics) -> None:
+        """Refuse what no item can give a mean: a list, or a number beyond the scale.
+
+        Raises:
+            TypeError, ValueError: it is one.
+        """
+        if self.aggregate is not mean:
+            return
+        if isinstance(item, list):
+            raise TypeError(f"{self.name} is a list of {len(item)} numbers, not a number")
+        slack = _SLACK * self.scale  # of what was rounded; no comparison with NaN is true
+        if item < -slack or item > self.scale + slack:
+            raise ValueError(f"{self.name} is {item:g}, beyond 0 to {self.scale:g}")
 
     def edges(self, sides: Sequence[Sums]) -> list[Sums]:
         """An unseen item's statistics at the two ends of what is possible, for each side [G, 2, K]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -38,7 +39,8 @@ def _matcher(words: tuple[str, ...]) -> tuple[re.Pattern[str], list[int]]:
     Longer words come first. Empty words and words that two labels share are left out.
     """
     folded = [" ".join(_fold(word).split()) for word in words]
-    usable = [index for index, word in enumerate(folded) if word and folded.count(word) == 1]
+    counts = Counter(folded)
+    usable = [index for index, word in enumerate(folded) if word and counts[word] == 1]
     usable.sort(key=lambda index: -len(folded[index]))
     junk = rf"[\s\x00-\x1f\u200b-\u200f\ufeff{re.escape(punctuation())}]"
     groups = "|".join(f"({_word_pattern(folded[index])})" for index in usable)

@@ -22,6 +22,7 @@ from ft_harness.report.document import one_line, text_of
 from ft_harness.report.sweep_section import sweep_table
 from ft_harness.report.untuned_section import untuned_table
 from ft_harness.report.view import View, leading
+from ft_harness.storage import escaping
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
 _VERDICT = "Verdict"
@@ -73,7 +74,7 @@ def terminal_page(
     """
     console = _console(width)
     if study.sweep is not None:
-        return [*_sweep_lines(study.sweep, console), *state_answer(study)]
+        return [*_sweep_lines(study.sweep, console), *_sentences(study)]
     lines: list[str] = []
     compared = [(each, each.headline) for each in study.comparisons]
     compared.sort(key=lambda pair: pair[0].role == "control task")
@@ -95,7 +96,12 @@ def terminal_page(
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         lines += _table_lines(console, table, said)
-    return [*lines, *state_answer(study)]
+    return [*lines, *_sentences(study)]
+
+
+def _sentences(study: Study) -> list[str]:
+    """Of what the study answers, with nothing in them that a terminal would act on."""
+    return [escaping.one_line(sentence) for sentence in state_answer(study)]
 
 
 def _console(width: int | None) -> Console:

@@ -15,6 +15,10 @@ _INLINE_LIMIT = 1000
 _HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+\w*"
 _LIVE = re.compile(rf"((?:[@$]|://|www\.|{_HOST})+)", re.IGNORECASE)
 _DOUBLED = re.compile(r"(?<=([-.:]))\1")  # pandoc makes dashes, ellipses and divisions of these
+# what begins an item of a list where a text begins a line, or a definition for pandoc; blanks that
+# begin one make code of it
+_MARKER = re.compile(r"\s*(?:[-+=:]|\(?\d{1,9}[.)])(?=\s|$)")
+_INDENT = re.compile(r"^ (?= )")
 _ESCAPES = str.maketrans(
     {
         "&": "&amp;",
@@ -31,12 +35,20 @@ _ESCAPES = str.maketrans(
 
 
 def inline(text: str) -> str:
-    r"""Text for a paragraph, heading or cell: on one line (a line break is shown as `\n`), cut at
-    1000 characters.
+    r"""Text for a paragraph, heading or item of a list: on one line (a line break is shown as
+    `\n`), cut at 1000 characters.
 
     Escapes don't stop renderers that look for mentions, addresses and formulas after parsing, so
     what these look for (`@`, `$`, `://`, `www.`, host names) appears in code spans of its own.
     """
+    shown = _INDENT.sub("&#32;", _cell(text))
+    if marker := _MARKER.match(shown):
+        return f"{shown[: marker.end() - 1]}\\{shown[marker.end() - 1 :]}"
+    return shown
+
+
+def _cell(text: str) -> str:
+    """The same for a cell of a table, which can't begin a list."""
     parts = _LIVE.split(visible(text, _INLINE_LIMIT))
     return "".join(
         f"`{part}`" if place % 2 else _DOUBLED.sub(r"\\\1", part.translate(_ESCAPES))
@@ -57,7 +69,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> s
     Columns are padded: the source reads as a table too, and pandoc takes the column widths from the
     dashes.
     """
-    cells = [[inline(cell) for cell in row] for row in (header, *rows)]
+    cells = [[_cell(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     rule = [
         "-" * (width - 1) + (":" if side == "r" else "-")

@@ -22,6 +22,15 @@ _NAME = (
     r"|(?<![^\W_])(?:PAT|AUTH|PASS|JWT|CREDS|COOKIE|WEBHOOK|BEARER)(?![^\W_])|(?<=_)PWD(?![^\W_]))"
 )
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
+# In a name, these say nothing: words that begin or end with one of the above by chance.
+_ORDINARY = re.compile(
+    r"(?:(?<![^\W\d_])|(?-i:(?<=[a-z])(?=[A-Z])))"
+    r"(?:KEY(?:WORD|BOARD|NOTE|STONE|STROKE|FRAME|POINT|PHRASE|HOLE|CHAIN|PAD|PRESS|BINDING|MAP|SPACE)"
+    r"|KEY(?:ED|ING|LESS)|KEYNES(?:IAN)?"
+    r"|(?:MON|DON|TUR|HOC|WHIS|JOC|LAC|FLUN|MIC|DIC|HIC|SMO|PO|HO|JO|MALAR|CRI|TURN)KEY"
+    r"|SECRET(?:ARY|ARIES|ARIAL|ARIAT|ION|E|ED|IVE|LY)|TOKENIS[MT])S?(?![^\W\d_])",
+    re.IGNORECASE,
+)
 _PLACE_NAME = re.compile(r"_(?:PATH|FILE|DIR|SOCK|URL)$", re.IGNORECASE)  # where one is kept
 # name=value and "name": "value", as options and JSON in an argument have it
 _ASSIGNED = re.compile(
@@ -33,11 +42,14 @@ _SHORT = 64  # characters of a text that is kept: a big report has the same ones
 _SEARCHED = 1 << 14  # characters of a text that is looked through for assignments
 # A token begins a word, or follows a JSON escape like \n or one of a URL. A URL's user part ends
 # where its host's path, its query or a JSON string does, so that nothing but the secret is removed
-# from a JSON text.
+# from a JSON text. Words with hyphens between them (sk-learn-pipelines-...) are no token.
+_NO_WORDS = r"(?!(?:(?:[A-Za-z][a-z]{0,17}|[A-Z]{1,5}|\d{1,3})(?:[_-]+|(?![\w-])))+(?![\w-]))"
 _FORMS = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
-    r"(?:hf_(?:[a-z]+_)?[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_\w{20,}|gl(?:pat|rt|dt|ptt|cbt|imt|soat|ft|agent)-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,}"
+    rf"(?:hf_(?:[a-z]+_)?[A-Za-z0-9]{{20,}}|sk-{_NO_WORDS}[A-Za-z0-9_-]{{20,}}"
+    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xapp-\d-[\w-]{10,}"
+    rf"|gl(?:pat|rt|dt|ptt|cbt|imt|soat|ft|agent)-{_NO_WORDS}[\w-]{{20,}}"
+    rf"|xox[abeoprs]-{_NO_WORDS}[\w-]{{10,}}"
     r"|npm_[A-Za-z0-9]{36}|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}"
     r"|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"
     # payments, mail, clouds, packages, containers, trackers of issues
@@ -96,7 +108,7 @@ _STRANGERS = {"doc"}  # whose fields have any name
 @lru_cache(maxsize=4096)
 def says_secret(name: str) -> bool:
     """Whether a variable or setting of this name holds a secret, and not only the path of one."""
-    return bool(_SECRET_NAME.search(name)) and not _PLACE_NAME.search(name)
+    return bool(_SECRET_NAME.search(_ORDINARY.sub("", name))) and not _PLACE_NAME.search(name)
 
 
 @lru_cache(maxsize=4096)
@@ -127,8 +139,9 @@ def learn_secrets(settings: Any) -> None:
         for part in settings:
             learn_secrets(part)
     elif isinstance(settings, str):
-        found = _ASSIGNED.findall(settings[:_SEARCHED])
-        _learn("".join(values) for name, *values in found if says_secret(name))
+        for name, *values in _ASSIGNED.findall(settings[:_SEARCHED]):
+            value = "".join(values)
+            learn_secrets({name: value} if says_secret(name) else value)
         _learn(_USER_PART.findall(settings[:_SEARCHED]))
 
 

@@ -127,7 +127,11 @@ def _misfits(
     if odd := [value for value in values if not _is_score(value)]:
         yield _mock_problem(name, f"gives {metric} as {odd[0]!r} ({type(odd[0]).__name__})")
         return
-    for aggregate in (task.aggregation()[metric], find_metric(metric).value):
+    own = task.aggregation().get(metric)
+    if own is None:
+        yield _mock_problem(name, f"gives {metric}, which has no aggregation")
+        return
+    for aggregate in (own, find_metric(metric).value):
         try:
             total = aggregate(values)
         except Exception as error:  # a task's own aggregation, or another metric's statistics

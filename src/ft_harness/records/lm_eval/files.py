@@ -56,6 +56,9 @@ class Run:
     samples: tuple[tuple[str, Path], ...]
 
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # or a whole one in two halves
+
+
 def find_files(path: Path) -> Files:
     """The files of a folder, or the one file that is given. Below a folder, reports are left out:
     they hold copies of evaluations for other programs.
@@ -168,7 +171,13 @@ def read_results(path: Path) -> Mapping[str, Any]:
         raise ValueError(
             f"{size:,} bytes; the results of lm-eval are smaller than {LARGEST_RESULTS:,}"
         )
-    content = parse_json(path.read_bytes())
+    text = path.read_bytes()
+    content = parse_json(text)
+    if _HALF.search(text):
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("it holds half a character (a lone surrogate)") from error
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise ValueError("not results of lm-eval: it has no object 'results'")
     return content
