@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ft_harness.comparison.effects import Measured, compare_settings
+from ft_harness.comparison.effects import Measured, find_effect
 from ft_harness.comparison.sweep_study import ChoiceMade, MeasuredSplit, Setting, SettingScore
 from ft_harness.errors import InputError, suggest
 
@@ -77,7 +77,7 @@ def _is_within_noise(
         [each for each in measured if each.point.values == values]
         for values in (simplest, setting.values)
     )
-    effect = compare_settings(before, after, split, score.metric)
+    effect = find_effect(before, after, split, score.metric)
     # What can't be shown to be better counts as noise: too few items for an interval is no reason
     # to choose the larger setting.
     if effect is None or effect.change.low is None or effect.change.high is None:

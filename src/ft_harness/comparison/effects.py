@@ -90,7 +90,7 @@ def measure_sweep(name: str, axes: Axes, trains: bool, measured: Sequence[Measur
     )
 
 
-def compare_settings(
+def find_effect(
     before: Sequence[Measured], after: Sequence[Measured], split: MeasuredSplit, metric: str
 ) -> Effect | None:
     """The change of one metric from one setting to another, over the seeds that both have; None
@@ -192,7 +192,7 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
     metric = primary_of(reference, split)
     if metric is None:
         return []
-    every = (compare_settings(reference, group, split, metric) for group in others)
+    every = (find_effect(reference, group, split, metric) for group in others)
     found = [each for each in every if each is not None]
     # A reader picks among the settings of a sweep, so that here p is adjusted (decision 028).
     known = {place: each.change.p for place, each in enumerate(found)}
@@ -227,7 +227,7 @@ def _find_overfitting(
             if best is last:
                 return None
             before, after = (groups[repr(each.values)] for each, _ in (best, last))
-            return compare_settings(before, after, split, best[1].metric)
+            return find_effect(before, after, split, best[1].metric)
     return None
 
 

@@ -89,7 +89,8 @@ class Metric:
 
 
 def usual_distance(scores: Values) -> Values:
-    """Median distance from the median of scores [n, ...], over items."""
+    """Median distance from the median of scores [n, ...], over items: how far apart most items are,
+    whatever a few of them do."""
     distance: Values = np.median(np.abs(scores - np.median(scores, axis=0)), axis=0)
     return distance
 
