@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 
 _HEAD = """# Licences of dependencies
 
-What `pip install ft-harness` installs, with the licence that each package states. Written by
-`make licences`; a test fails where one of them is under a licence that asks the same of programs
+The packages that `pip install ft-harness` installs, with the licence that each of them states. This
+page is written by `make licences`; a test fails if a package has a licence that extends to programs
 that use it (GPL, AGPL).
 
 | package | licence |
