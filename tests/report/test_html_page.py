@@ -452,6 +452,18 @@ def test_the_first_screen_holds_the_answer_of_thirty_comparisons(
     assert len(boxes(screen, ".verdict tbody .interval .dot")) == 30
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_number_of_a_card_is_parted_from_its_name(
+    screen: Browser, pages: dict[str, Path], width: int
+):
+    """ "n = 300" is on one line."""
+    screen.look(width, 900)
+    screen.open(pages["usual"])
+    assert "n = 300," in screen.texts(".certainty span")
+    tall = "[...document.querySelectorAll('.certainty span')].map((each) => each.getClientRects())"
+    assert set(screen.run(f"{tall}.map((each) => each.length)")) == {1}
+
+
 @pytest.mark.parametrize("name", ["usual", "thirty"])
 def test_nothing_but_long_tables_and_figures_is_moved_sideways_at_400_pixels(
     screen: Browser, pages: dict[str, Path], name: str

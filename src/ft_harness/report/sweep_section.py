@@ -13,9 +13,11 @@ from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, T
 _SAID = (
     "Each line is a setting; the difference is from the reference, item by item on the same "
     "seeds. "
+    "The reference is what sweep.reference in the recipe names, else the recipe's own values; it "
+    "need not be the best setting. "
     "With several seeds the score is their mean, and intervals hold for other seeds and other "
     "items alike; SD is the standard deviation over the seeds. p is Holm-adjusted over the "
-    "settings."
+    "settings and decides; the interval is of one difference and is not adjusted."
 )
 _ROLES = {True: "reference", False: ""}
 
