@@ -136,17 +136,16 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     ]
     if len(focus.comparisons) == len(study.comparisons):
         return sections
-    said = _state_focus(study, [each.title for each in sections if each.of_all and each.blocks()])
+    said = _state_focus(study)
     return [each if each.of_all else each.about(said) for each in sections]
 
 
-def _state_focus(study: Study, whole: Sequence[str]) -> str:
-    """Which runs of a sweep a section is about, and which sections are about all of them."""
-    runs = ", ".join(dict.fromkeys(each.card.name for each in study.focus().adapters))
+def _state_focus(study: Study) -> str:
+    """Which runs of a sweep a section is about, and where all of them are."""
+    runs = " and ".join(dict.fromkeys(each.card.name for each in study.focus().adapters))
     chosen = study.sweep.choice if study.sweep else None
     what = "the reference and the chosen setting" if chosen else "the reference"
-    where = f"{', '.join(whole[:-1])} and {whole[-1]}"
-    return f"Only about {what}, {runs}; what is shown of the others stands under {where}."
+    return f"Only about {what}: {runs}. Sweep, Scores and Cost show all runs."
 
 
 def _printed(

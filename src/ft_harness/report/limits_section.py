@@ -90,12 +90,6 @@ def _of_the_whole(study: Study) -> Iterator[str]:
             "One training seed: the intervals cover the choice of test items and say nothing about "
             "other seeds."
         )
-    sweep = study.sweep
-    if sweep is not None and sweep.trains and len(sweep.settings) > 1 and sweep.choice is None:
-        yield (
-            "No setting was chosen on validation (sweep.choose in the recipe): the highest of "
-            f"several {sweep.split} scores looks better than it is."
-        )
     if not any(comparison.role == "control task" for comparison in study.comparisons):
         yield (
             "No control task was scored: what the training cost on other tasks is not known "

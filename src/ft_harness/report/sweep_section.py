@@ -19,6 +19,11 @@ _SAID = (
     "items alike; SD is the standard deviation over the seeds. p is Holm-adjusted over the "
     "settings and decides; the interval is of one difference and is not adjusted."
 )
+_NOT_CHOSEN = (
+    "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest of "
+    "several {split} scores looks better than it is; settings whose difference has an interval "
+    "around 0 are not shown to differ."
+)
 _ROLES = {True: "reference", False: ""}
 
 
@@ -28,6 +33,8 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
         return []
     table = sweep_table(sweep)
     blocks: list[Block] = [*([table] if table else []), Paragraph(_SAID)]
+    if len(sweep.settings) > 1 and sweep.choice is None:
+        blocks.append(Paragraph(_NOT_CHOSEN.format(split=sweep.split)))
     if failed := sweep.failed():
         lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in failed]
         title = "Points without a result"
