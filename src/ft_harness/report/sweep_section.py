@@ -20,8 +20,8 @@ _SAID = (
     "settings and decides; the interval is of one difference and is not adjusted."
 )
 _NOT_CHOSEN = (
-    "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest of "
-    "several {split} scores looks better than it is; settings whose difference has an interval "
+    "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest "
+    "of several {split} scores looks better than it is; settings whose difference has an interval "
     "around 0 are not shown to differ."
 )
 _ROLES = {True: "reference", False: ""}
