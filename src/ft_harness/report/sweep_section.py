@@ -16,8 +16,9 @@ _SAID = (
     "The reference is what sweep.reference in the recipe names, else the recipe's own values; it "
     "need not be the best setting. "
     "With several seeds the score is their mean, and intervals hold for other seeds and other "
-    "items alike; SD is the standard deviation over the seeds. p is Holm-adjusted over the "
-    "settings and decides; the interval is of one difference and is not adjusted."
+    "items alike; SD is the standard deviation over the seeds. A setting differs from the "
+    "reference only if p, Holm-adjusted over the settings, is below 0.05 and the interval, which "
+    "is of one difference and not adjusted, leaves out 0."
 )
 _NOT_CHOSEN = (
     "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest "
