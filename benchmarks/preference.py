@@ -17,7 +17,8 @@ training loop. Tokens are those of prompts and answers, without padding.
 
 `--agree` compares losses, rewards and gradients of one batch for every loss that both have, on the
 bundled model and its pairs: in float32, and with all weights in float64 (norms and our
-log-likelihoods stay float32), which shows what of a difference is rounding.
+log-likelihoods stay float32); and how far either side's gradients in float32 are from TRL's in
+float64.
 
 With `--log` each run is kept as a line of the file; started again, what is there is not run again.
 """
@@ -30,12 +31,15 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from random_llamas import build_model, load_tokenizer
 from recorded_runs import make_parser, run_or_recall
+
+Gradients = Mapping[str, Any]  # parameter -> its gradient
 
 SIDES = ("ours", "trl")
 STEP, BETA, LEARNING_RATE = 16, 0.1, 1e-4
@@ -239,18 +243,28 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
 # --- agreement ------------------------------------------------------------------------------------
 
 
-def agree() -> list[dict[str, Any]]:
+def agree() -> Iterator[dict[str, Any]]:
     """For each loss the relative difference of its value, the difference of the mean margin of
-    rewards in nats, and the length of the difference of all gradients over that of TRL's."""
+    rewards in nats, and the length of the difference of all gradients over that of TRL's; at last
+    how far both gradients in float32 are from TRL's in float64, which is what rounding does."""
     with tempfile.TemporaryDirectory() as place:
-        return [
-            compare_loss(name, dtype, Path(place))
-            for name in LOSSES
-            for dtype in ("float32", "float64")
-        ]
+        for name in LOSSES:
+            found, ours, theirs = compare_loss(name, "float32", Path(place))
+            yield found
+            found, _, exact = compare_loss(name, "float64", Path(place))
+            yield found
+            yield {
+                "loss": name,
+                "our_rounding": _distance(ours, exact),
+                "trl_rounding": _distance(theirs, exact),
+            }
 
 
-def compare_loss(name: str, dtype: str, folder: Path) -> dict[str, Any]:
+def compare_loss(
+    name: str, dtype: str, folder: Path
+) -> tuple[dict[str, Any], Gradients, Gradients]:
+    """(the differences, our gradients, TRL's) of one batch, from the same weights of the adapter in
+    either format."""
     import torch
     from peft import set_peft_model_state_dict
 
@@ -288,8 +302,8 @@ def compare_loss(name: str, dtype: str, folder: Path) -> dict[str, Any]:
         known = with_references(plan, model, None, Share(12)).data.examples
         torch.manual_seed(1)
         trained = {n: each for n, each in model.named_parameters() if each.requires_grad}
-        for each in trained.values():
-            torch.nn.init.normal_(each, std=0.02)
+        for each in trained.values():  # the same numbers in either format
+            each.data.copy_(0.02 * torch.randn(each.shape))
         state = {n.replace(".default", ""): each.detach().clone() for n, each in trained.items()}
         model.train()
         batch = objective.collate(known)
@@ -307,18 +321,25 @@ def compare_loss(name: str, dtype: str, folder: Path) -> dict[str, Any]:
     others = {n: p.grad for n, p in trainer.model.named_parameters() if p.grad is not None}
     assert others.keys() == gradients.keys()
     margin = trainer._metrics["train"]["rewards/margins"][-1]
-    return {
+    found = {
         "loss": name,
         "dtype": dtype,
         "value": round(float(expected), 6),
         "loss_difference": abs(float(loss) - float(expected)) / abs(float(expected)),
         "margin": round(margin, 6),
         "margin_difference": abs(float(sums[-1]) / len(pairs) - margin),
-        "gradient_difference": _length({n: gradients[n] - others[n] for n in gradients}) / _length(others),
-    }  # fmt: skip
+        "gradient_difference": _distance(gradients, others),
+    }
+    return found, gradients, others
 
 
-def _length(gradients: dict[str, Any]) -> float:
+def _distance(gradients: Gradients, others: Gradients) -> float:
+    """Length of the difference of all gradients over that of the others."""
+    apart = {name: gradients[name].double() - other for name, other in others.items()}
+    return _length(apart) / _length(others)
+
+
+def _length(gradients: Gradients) -> float:
     return float(sum(each.double().square().sum() for each in gradients.values()) ** 0.5)
 
 

@@ -214,6 +214,9 @@ _RIGHT = {
     **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "a whole number"),
     **dict.fromkeys(["float_type", "float_parsing"], "a number"),
     **dict.fromkeys(["bool_type", "bool_parsing"], "true or false"),
+    "string_too_short": "a text that is not empty",
+    "too_short": "one value or more",
+    "invalid_key": "keys that are text",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
+from ft_harness.comparison import effects
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.sweep_sentences import state_sweep
@@ -258,3 +259,54 @@ def test_overfitting_begins_behind_the_best_stretch(measured):
     assert "which is within noise" in said
     rising = measure_sweep("mine", axes, True, points[:2])
     assert state_sweep(rising)[-1] == "The last stretch is the best: no overfitting is seen."
+
+
+def test_stretches_whose_points_failed_are_judged_by_what_there_is(measured):
+    """The mean of the best stretch, 0.85 over two seeds, is not that of the pair, 0.9 of seed 0:
+    the last stretch has no seed 1. And a last stretch without any result says nothing."""
+    axes = Axes([["train.num_train_epochs"]], ["train.num_train_epochs"])
+
+    def point(stretch: int, seed: int, right: int) -> Measured:
+        made = measured(500 + stretch, seed, [1] * right + [0] * (10 - right), "validation")
+        values = {"train.num_train_epochs": [1.0, 1.0, 3.0][: stretch + 1]}
+        changed = {"values": values, "is_reference": stretch == 0}
+        return replace(made, point=made.point.model_copy(update=changed))
+
+    def fail(each: Measured) -> Measured:
+        return Measured(each.point.model_copy(update={"reason": "out of memory"}), {}, {})
+
+    points = [point(0, 0, 5), point(0, 1, 5), point(1, 0, 9), point(1, 1, 8)]
+    last, other = point(2, 0, 6), fail(point(2, 1, 6))
+    study = measure_sweep("mine", axes, True, [*points, last, other])
+    assert study.overfitting.change.before == pytest.approx(0.9)
+    said = " ".join(state_sweep(study))
+    assert "Overfitting begins after num_train_epochs 1, 1: from there to the last" in said
+    none = measure_sweep("mine", axes, True, [*points, fail(last), other])
+    assert none.overfitting is None
+    assert "overfitting" not in " ".join(state_sweep(none))
+
+
+def test_the_interval_of_a_mean_below_zero_holds_it(tmp_path: Path):
+    """Matthews' correlation is -0.6 where four of 20 answers of two balanced classes are right, and
+    -0.5 where five of them are, by its formula."""
+    golds = [0, 1] * 10
+    points: list[Measured] = []
+    for seed, (right, mcc) in enumerate([(4, -0.6), (5, -math.sqrt(99 / 400))]):
+        given = [gold if n < right else 1 - gold for n, gold in enumerate(golds)]
+        record = make_record(f"mine-{seed}", metrics=("mcc",), split="test", data_hash="data-1")
+        score = make_score("mcc", value=mcc, low=-0.9, high=0.0, n=20)
+        record = record.model_copy(update={"scores": [score]})
+        samples = label_samples(golds, given)
+        evaluation = write_evaluation(tmp_path / str(seed), record, samples)
+        point = PointResult(
+            name=f"mine-{seed}", values={}, seeds={"train.seed": seed}, is_reference=True
+        )
+        points.append(Measured(point, {"test": evaluation}, {}))
+    (score,) = measure_sweep("mine", Axes([]), True, points).settings[0].scores
+    assert score.low < score.mean < score.high
+    assert score.low >= -1.0
+
+
+def test_scores_of_nats_have_no_smallest_value():
+    assert effects._within((-3.0, -1.0), *effects._range_of("preference_margin")) == (-3.0, -1.0)
+    assert effects._within((-3.0, 101.0), *effects._range_of("chrf")) == (0.0, 100.0)

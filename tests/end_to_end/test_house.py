@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ft_harness
+from tests.builders import module_page
 
 PACKAGE = Path(ft_harness.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -281,6 +282,12 @@ def loaded_after(code: str) -> set[str]:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return {name.partition(".")[0] for name in done.stdout.split("\n")[-2].split()}
+
+
+def test_the_page_of_modules_is_what_they_say_of_themselves():
+    assert module_page.PAGE.read_text(encoding="utf-8") == module_page.make_page(), (
+        "python -m tests.builders.module_page writes it anew"
+    )
 
 
 def test_help_is_light():

@@ -56,6 +56,18 @@ def test_the_reference_comes_first_then_one_seed_of_each(make):
     ]
 
 
+def test_bases_are_done_one_after_the_other_that_of_the_reference_first(make):
+    """Each is loaded once; only one is in memory at a time."""
+    grid = make(
+        "sweep: {vary: {adapter.r: [4, 8], model.pretrained: [a, b], train.seed: [0, 1]}, "
+        "reference: {model.pretrained: b}}"
+    )
+    bases = [point.recipe.model.pretrained for point in grid.points]
+    assert bases == ["b"] * 4 + ["a"] * 4
+    assert grid.points[0].is_reference
+    assert [point.repeat for point in grid.points] == [0, 0, 1, 1] * 2
+
+
 def test_lists_together_are_paired(make):
     grid = make("sweep: {together: {adapter.r: [4, 8], adapter.lora_alpha: [8, 16]}}")
     assert names(grid) == ["mine-r_4-lora_alpha_8", "mine-r_8-lora_alpha_16"]
@@ -115,11 +127,73 @@ def test_each_stretch_goes_on_from_the_one_before(make):
     assert grid.points[4].follows == "mine-seed_1-num_train_epochs_1"
 
 
+def test_a_stretch_may_be_the_reference_by_all_that_led_there(make):
+    grid = make(
+        "sweep: {stretches: {train.num_train_epochs: [1, 1, 3]}, "
+        "reference: {train.num_train_epochs: [1, 1]}}"
+    )
+    assert [point.is_reference for point in grid.points] == [False, True, False]
+
+
+def test_stretches_may_draw_anew(make):
+    grid = make(
+        "sweep: {stretches: {train.num_train_epochs: [1, 1], train.seed: [0, 1]}, "
+        "vary: {eval.seed: [0, 1]}}"
+    )
+    assert grid.seeds == ("eval.seed",)
+    assert grid.axes == (("train.num_train_epochs", "train.seed"),)
+
+
+def test_seeds_together_are_seeds_but_not_with_other_fields(make):
+    """Else two settings that are compared would have no seed in common."""
+    pair = make(
+        "sweep: {together: {train.seed: [0, 1], eval.seed: [0, 1]}, vary: {adapter.r: [4, 8]}}"
+    )
+    assert pair.seeds == ("train.seed", "eval.seed")
+    assert pair.axes == (("adapter.r",),)
+    assert [point.is_reference for point in pair.points] == [True, False, True, False]
+    assert pair.points[2].seeds == {"train.seed": 1, "eval.seed": 1}
+    assert pair.points[2].setting == {"adapter.r": 4}
+    mixed = make("sweep: {together: {train.seed: [0, 1], data.seed: [0, 1]}}")
+    assert mixed.seeds == ()
+    assert [point.setting for point in mixed.points] == [
+        {"train.seed": 0, "data.seed": 0},
+        {"train.seed": 1, "data.seed": 1},
+    ]
+
+
+def test_adapters_that_training_continues_vary(make):
+    grid = make("sweep: {vary: {train.continue_from: [adapters/a, adapters/b]}}")
+    assert len(set(names(grid))) == 2
+
+
+def test_a_choice_is_written_as_in_the_documents(make):
+    """YAML reads a bare `on` as true."""
+    assert make("sweep: {vary: {adapter.r: [4, 8]}, choose: {by: acc, on: validation}}")
+
+
 def test_the_short_forms_are_the_same(make, tmp_path: Path):
     long = make("sweep: {vary: {train.learning_rate: [0.001, 0.002], train.seed: [7, 8, 9]}}")
     short = make("", overrides=["train.learning_rate=1e-3,2e-3"], seeds=3)
     assert names(long) == names(short)
     assert [point.recipe for point in long.points] == [point.recipe for point in short.points]
+
+
+def test_a_value_that_is_set_is_the_reference_or_refused(make):
+    """It would change nothing: the field varies."""
+    section = "sweep: {vary: {adapter.r: [4, 8]}}"
+    assert names(make(section, overrides=["adapter.r=8"]))[0] == "mine-r_8"
+    for more, overrides in [(section, ["adapter.r=16"]), ("", ["adapter.r=4,8", "adapter.r=16"])]:
+        with pytest.raises(ConfigError) as caught:
+            make(more, overrides=overrides)
+        told = "--set adapter.r=16: adapter.r varies in this sweep"
+        assert_three_lines("\n".join(caught.value.lines()), told, "one of 4, 8")
+
+
+def test_very_many_seeds_are_refused_before_they_are_listed(make):
+    with pytest.raises(ConfigError) as caught:
+        make("", seeds=10**15)
+    assert_three_lines("\n".join(caught.value.lines()), "1,000,000,000,000,000 points", "--yes")
 
 
 def test_a_list_is_several_values_only_where_the_field_takes_none(tmp_path: Path):
@@ -177,6 +251,43 @@ def test_a_sweep_is_no_part_of_an_adapters_identity(make, tmp_path: Path):
             f"sweep: {{vary: {{train.seed: {list(range(100))}, data.seed: {list(range(100))}}}}}",
             ["10,000 points", "--yes"],
         ),
+        (
+            "sweep: {vary: {train.seed: [0, 1]}, together: {}}",
+            ["sweep.together is {}", "one value"],
+        ),
+        (
+            "sweep: {together: [{adapter.r: [4, 8]}, {}]}",
+            ["sweep.together is {}", "one value"],
+        ),
+        (
+            "sweep: {vary: {eval.generation_kwargs.top_k: [1, 2], eval.generation_kwargs: [{}]}}",
+            ["eval.generation_kwargs.top_k is within eval.generation_kwargs"],
+        ),
+        ("sweep: {vary: {train.seed: 0, adapter.r: [1, 2]}}", ["sweep.vary.train.seed is 0"]),
+        ("sweep: {vary: {data.train_size: [1, 1.0]}}", ["two points", "mine-train_size_1"]),
+        (
+            "sweep: {vary: {adapter.target_modules: [[q_proj, v_proj], q_proj_v_proj]}}",
+            ["two points", "mine-target_modules_q_proj_v_proj"],
+        ),
+        (
+            "sweep: {vary: {adapter.r: [4, true]}}",
+            ["adapter.r is True", "expected: another value than true or false"],
+        ),
+        (
+            "sweep: {vary: {adapter.r: [4, 8]}, reference: {adapter.r: [8]}}",
+            ["adapter.r [8]", "one of 4, 8"],
+        ),
+        (
+            "sweep: {together: {adapter.r: [4, 8], adapter.lora_alpha: [8, 16]}, "
+            "reference: {adapter.r: 8, adapter.lora_alpha: 8}}",
+            ["adapter.r 8 and adapter.lora_alpha 8", "one of 4 and 8, 8 and 16"],
+        ),
+        (
+            "sweep: {vary: {train.seed: [0, 1]}, reference: {train.seed: 1}}",
+            ["sweep.reference names train.seed", "a seed"],
+        ),
+        ("sweep: {stretches: {adapter.r: [4, 8]}}", ["adapter.r", "train", "stretches"]),
+        ("sweep: {stretches: {eval.num_fewshot: [0, 1]}}", ["eval.num_fewshot", "stretches"]),
         ("sweep: {trains: false, stretches: {train.num_train_epochs: [1, 2]}}", ["trains: true"]),
         ("sweep: {trains: false, vary: {train.seed: [1, 2]}}", ["equal points"]),
     ],

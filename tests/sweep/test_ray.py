@@ -117,7 +117,8 @@ def test_a_cluster_without_cores_is_three_lines(ft, write, nodes):
     nodes += [{"memory": 64e9}]
     code, _, err = ft("sweep", write(SIZES), "--executor", "ray")
     assert code == 2
-    assert_three_lines(err, "no machine of the Ray cluster at local has cores for a point")
+    words = "no machine of the Ray cluster at local has cores for a point"
+    assert_three_lines(err, words, "min_workers: 1")  # of a cluster that scales itself
 
 
 @pytest.mark.slow  # two sweeps, one of them on a cluster of three Ray nodes
@@ -236,6 +237,29 @@ def test_a_cluster_whose_head_died_in_the_middle_is_three_lines(
     assert code == 0, err
     assert resumed(adapters / FIRST)
     assert rows(tmp_path / "ray") == local
+
+
+@pytest.mark.parametrize("address", ["ray://head", "head", "ray://[::1]", "head:", "head:x", ":1"])
+def test_an_address_without_host_or_port_is_three_lines(ft, write, monkeypatch, address: str):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    code, _, err = ft("sweep", write(SIZES), "--executor", "ray")
+    assert code == 2
+    assert_three_lines(err, f"RAY_ADDRESS is {address}", "HOST:PORT", "ray://HOST:10001")
+
+
+def test_a_cluster_that_wants_a_token_says_so(ft, write, nodes, monkeypatch):
+    """Ray 2.60 asks for one as soon as one was ever made, and takes none from who names it."""
+
+    def refuse(*given, **options):
+        try:
+            raise RuntimeError("ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken")
+        except RuntimeError as error:
+            raise ConnectionError("Failed to connect to Ray cluster") from error
+
+    monkeypatch.setattr(ray, "init", refuse)
+    code, _, err = ft("sweep", write(SIZES), "--executor", "ray")
+    assert code == 2
+    assert_three_lines(err, "the Ray cluster at local asks for a token", "RAY_AUTH_MODE=token")
 
 
 def test_a_cluster_that_is_gone_is_three_lines(ft, write, monkeypatch):

@@ -297,6 +297,14 @@ def test_bases_alone_are_scored_from_one_load(ft, write, loads, scored, tmp_path
     assert [each["seeds"] for each in found["settings"]] == [2, 2, 2]
 
 
+def test_several_bases_are_loaded_once_each(ft, write, loads, model_folder, tmp_path: Path):
+    shutil.copytree(model_folder, tmp_path / "other")
+    vary = f"eval.num_fewshot: [0, 1], model.pretrained: [{model_folder}, other], eval.seed: [0, 1]"
+    code, _, err = ft("sweep", write(f"sweep: {{trains: false, vary: {{{vary}}}}}"))
+    assert code == 0, err
+    assert loads == [str(model_folder), "other"]
+
+
 def test_check_goes_through_the_grid(ft, write):
     assert "a sweep of 4 points" in ft("check", write(SIZES))[1]
     code, _, err = ft("check", write("sweep: {vary: {train.sed: [0, 1]}}"))

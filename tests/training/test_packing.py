@@ -12,7 +12,7 @@ import torch
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import trained_model
-from ft_harness.training.likelihoods import TargetLogits, Way
+from ft_harness.training.likelihoods import Shortcuts, TargetLogits
 from ft_harness.training.packing import Packing
 from tests.builders.tiny import save_backbone
 from tests.builders.weights import draw_weights
@@ -67,12 +67,12 @@ def test_tokens_one_behind_the_other_by_hand():
 
 
 KINDS = {  # what is left out of each: padding, the last layer's other positions
-    "llama": Way(packs=True, trims=True),
-    "qwen2": Way(packs=True, trims=True),
-    "gpt2": Way(packs=True, trims=True),
-    "gemma": Way(packs=True, trims=True),
-    "gemma2": Way(packs=False, trims=True),  # a sliding window
-    "bloom": Way(packs=False, trims=True),  # positions in the mask; nothing is there to trim
+    "llama": Shortcuts(packs=True, trims=True),
+    "qwen2": Shortcuts(packs=True, trims=True),
+    "gpt2": Shortcuts(packs=True, trims=True),
+    "gemma": Shortcuts(packs=True, trims=True),
+    "gemma2": Shortcuts(packs=False, trims=True),  # a sliding window
+    "bloom": Shortcuts(packs=False, trims=True),  # positions in the mask; nothing is there to trim
 }
 
 
@@ -89,7 +89,7 @@ def test_a_batch_learns_what_its_rows_learn_alone(tmp_path: Path, kind: str):
             for row, length in enumerate(LENGTHS)
         ]
         exact = torch.cat(alone)
-        assert logits._way == KINDS[kind]
+        assert logits._taken == KINDS[kind]
         assert torch.allclose(found, exact, atol=1e-5)
         one, other = slopes(learnt, found), slopes(learnt, exact)
         assert float((one - other).norm() / other.norm()) < 1e-5
@@ -123,7 +123,7 @@ def test_attention_that_never_gets_rows_is_seen(model_folder: Path):
     logits = TargetLogits(base.model)
     inputs, trained = make_batch()
     found = logits(base.model, inputs, trained)
-    assert logits._way == Way(packs=False, trims=True)
+    assert logits._taken == Shortcuts(packs=False, trims=True)
     assert torch.allclose(found, base.model(**inputs).logits[trained], atol=1e-5)
 
 
@@ -136,5 +136,5 @@ def test_a_last_layer_that_mixes_tokens_is_seen(model_folder: Path):
     logits = TargetLogits(base.model)
     inputs, trained = make_batch()
     found = logits(base.model, inputs, trained)
-    assert logits._way == Way(packs=False, trims=False)
+    assert logits._taken == Shortcuts(packs=False, trims=False)
     assert torch.allclose(found, base.model(**inputs).logits[trained], atol=1e-5)

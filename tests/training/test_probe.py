@@ -18,8 +18,8 @@ from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, cost, probe, run, train
 from ft_harness.training.adapter_model import adapter_model
+from ft_harness.training.cost import Spent
 from ft_harness.training.loop import Loop
-from ft_harness.training.progress import Spent
 
 
 def recipe_of(model_folder: Path, reviews: Path, **settings) -> Recipe:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ft_harness.comparison.effects import Measured, compare_settings
+from ft_harness.comparison.effects import Measured, find_effect
 from ft_harness.comparison.sweep_study import ChoiceMade, MeasuredSplit, Setting, SettingScore
-from ft_harness.errors import InputError, suggest
 
 
 def choose(
@@ -15,9 +14,9 @@ def choose(
     measured: Sequence[Measured],
     by: str | None,
     split: MeasuredSplit = "validation",
-) -> ChoiceMade:
+) -> ChoiceMade | None:
     """Rank the settings by the mean of a metric over their seeds, best first; of equal ones the
-    simpler one.
+    simpler one. None: no setting has it on this split.
 
     The best is within noise of the simplest (the smallest base, then the fewest trainable
     parameters, then the fewest rows that training reads) unless the paired interval says that it
@@ -25,20 +24,11 @@ def choose(
 
     Args:
         by: None: the primary metric.
-
-    Raises:
-        InputError: no setting has the metric on this split.
     """
     scored = [(each, found) for each in settings if (found := each.score(split, by)) is not None]
     known = [(each, found, found.mean) for each, found in scored if found.mean is not None]
     if not known:
-        metrics = {score.metric for each in settings for score in each.scores}
-        raise InputError(
-            f"sweep.choose: no point has {by or 'a primary metric'} on {split}"
-            f"{suggest(by or '', metrics)}",
-            f"one of {', '.join(sorted(metrics))}" if metrics else "a point with a result",
-            "change sweep.choose.by, or see why the points failed",
-        )
+        return None
     # Perplexities are ranked from the lowest.
     sign = -1 if known[0][1].higher_is_better else 1
     # Of equal means the simpler setting comes first, so that a tie is not decided by the order in
@@ -77,7 +67,7 @@ def _is_within_noise(
         [each for each in measured if each.point.values == values]
         for values in (simplest, setting.values)
     )
-    effect = compare_settings(before, after, split, score.metric)
+    effect = find_effect(before, after, split, score.metric)
     # What can't be shown to be better counts as noise: too few items for an interval is no reason
     # to choose the larger setting.
     if effect is None or effect.change.low is None or effect.change.high is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from ft_harness.comparison.sweep_study import (
     Setting,
     SettingScore,
     SweepStudy,
+    find_best_stretch,
 )
 from ft_harness.comparison.untuned import interval_of_mean
 from ft_harness.metrics import find_metric
@@ -90,7 +92,7 @@ def measure_sweep(name: str, axes: Axes, trains: bool, measured: Sequence[Measur
     )
 
 
-def compare_settings(
+def find_effect(
     before: Sequence[Measured], after: Sequence[Measured], split: MeasuredSplit, metric: str
 ) -> Effect | None:
     """The change of one metric from one setting to another, over the seeds that both have; None
@@ -160,10 +162,10 @@ class _Pairing:
         spread = None
         if len(items) == 1 and len(known) == len(values) and len({*map(len, known)}) == 1:
             spread = stats.seed_spread(deltas, np.array(known))
-        scale = find_metric(metric).scale
+        least, most = _range_of(metric)
         # Student's quantile is 12.7 at one degree of freedom, so that with two seeds the interval
         # of an accuracy can reach beyond what is possible.
-        low, high = _within(spread.interval if spread else None, -scale, scale)
+        low, high = _within(spread.interval if spread else None, least - most, most - least)
         return Change(
             before=before, after=after, delta=float(deltas.mean()), low=low, high=high,
             p=spread.p if spread else None, seeds=len(values), n=n,
@@ -192,7 +194,7 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
     metric = primary_of(reference, split)
     if metric is None:
         return []
-    every = (compare_settings(reference, group, split, metric) for group in others)
+    every = (find_effect(reference, group, split, metric) for group in others)
     found = [each for each in every if each is not None]
     # A reader picks among the settings of a sweep, so that here p is adjusted (decision 028).
     known = {place: each.change.p for place, each in enumerate(found)}
@@ -205,30 +207,15 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
 def _find_overfitting(
     axes: Axes, settings: Sequence[Setting], groups: Mapping[str, _Group]
 ) -> Effect | None:
-    """What the stretches after the best one lose, if the last is not the best: on validation, else
-    on test, with the reference's values of everything else that varies."""
-    reference = next(each for each in settings if each.is_reference).values
-    chain = [
-        each
-        for each in settings
-        if all(
-            each.values[name] == reference[name] for name in reference if name not in axes.stretches
-        )
-    ]
-    # Validation first: what test shows must not have chosen where to stop.
-    for split in reversed(SPLITS):
-        scores = [(each, each.score(split)) for each in chain]
-        known = [(each, score) for each, score in scores if score and score.mean is not None]
-        if axes.stretches and known:
-            sign = 1 if known[0][1].higher_is_better else -1
-            # Of equal stretches `max` keeps the first, the shorter training.
-            best = max(known, key=lambda entry: sign * (entry[1].mean or 0.0))
-            last = known[-1]
-            if best is last:
-                return None
-            before, after = (groups[repr(each.values)] for each, _ in (best, last))
-            return compare_settings(before, after, split, best[1].metric)
-    return None
+    """What the stretches after the best one lose, if the last is not the best."""
+    found = find_best_stretch(settings, axes.stretches)
+    if found is None:
+        return None
+    score, best, last = found
+    if best is last:
+        return None
+    before, after = (groups[repr(each.values)] for each in (best, last))
+    return find_effect(before, after, score.split, score.metric)
 
 
 def primary_of(group: Sequence[Measured], split: str) -> str | None:
@@ -313,7 +300,13 @@ def _interval(
     # knows how few items there are.
     if low == high:  # neither seeds nor items differ
         return ends
-    return _within((low, high), 0.0, find_metric(metric).scale)
+    return _within((low, high), *_range_of(metric))
+
+
+def _range_of(metric: str) -> tuple[float, float]:
+    """The least and the largest possible value."""
+    found = find_metric(metric)
+    return (-math.inf, math.inf) if math.isnan(found.scale) else (found.least, found.scale)
 
 
 def _within(

@@ -20,6 +20,7 @@ from ft_harness.comparison.sweep_study import (
     PointResult,
     SettingScore,
     SweepStudy,
+    find_best_stretch,
 )
 
 _MOST_FAILED = 5  # points whose reasons are stated
@@ -202,19 +203,14 @@ def _is_smaller(value: Any, other: Any) -> bool:
 
 
 def _state_overfitting(sweep: SweepStudy) -> list[str]:
-    if not sweep.stretches:
+    found, effect = find_best_stretch(sweep.settings, sweep.stretches), sweep.overfitting
+    if found is None:
         return []
-    effect = sweep.overfitting
-    if effect is None:
+    _, best, last = found
+    if best is last:
         return ["The last stretch is the best: no overfitting is seen."]
-    held = [name for name in sweep.reference.values if name not in sweep.stretches]
-    best = next(
-        each
-        for each in sweep.settings
-        if (score := each.score(effect.split, effect.metric)) is not None
-        and score.mean == effect.change.before
-        and all(each.values[name] == effect.values[name] for name in held)
-    )
+    if effect is None:  # no seed has both
+        return []
     where = name_values(best.values, sweep.stretches)
     seen = (
         ""
@@ -233,10 +229,15 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
     best = next(each for each in sweep.settings if each.values == choice.chosen)
     score = best.score(choice.split, choice.metric)
     shown = amount(choice.metric, score.mean if score else None)
+    why = (
+        f"the best of {len(choice.ranking)} settings. As the best of several, it looks too good on "
+        f"{choice.split}; only test tells how good it is."
+        if len(choice.ranking) > 1
+        else "the only setting with a result."
+    )
     said = [
         f"Chosen on {choice.split} by {word_of(choice.metric)}: {name_values(choice.chosen)} "
-        f"({shown}), the best of {len(choice.ranking)} settings. As the best of several, "
-        f"it looks too good on {choice.split}; only test tells how good it is."
+        f"({shown}), {why}"
     ]
     if choice.is_within_noise:
         said.append(
@@ -249,11 +250,11 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
         said.append(
             f"On test the chosen setting against the reference: {word_of(effect.metric)} {change}."
         )
-    looks = len(choice.looks)
+    count, rest = len(choice.looks), "of this recipe" if sweep.trains else "of base models"
+    looks = counted(count, "adapter" if sweep.trains else "evaluation")
     said.append(
-        f"Looks at this test set so far: {counted(looks, 'adapter')} of this recipe besides the "
-        "reference's. Each choice that is made with test scores at hand makes them look better "
-        "than they are."
+        f"Looks at this test set so far: {looks} {rest} besides the reference's. Each choice "
+        "that is made with test scores at hand makes them look better than they are."
     )
     return said
 

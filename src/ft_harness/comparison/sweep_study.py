@@ -3,6 +3,7 @@ each setting changes against the reference."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -112,6 +113,31 @@ class Setting(Frozen):
         )
 
 
+def find_best_stretch(
+    settings: Sequence[Setting], stretches: Sequence[str]
+) -> tuple[SettingScore, Setting, Setting] | None:
+    """(the best's score, best, last) of the stretches that have the reference's values of all else
+    that varies: on validation, else on test.
+
+    None: the last has no score, or there is only one.
+    """
+    reference = next(each for each in settings if each.is_reference).values
+    held = [name for name in reference if name not in stretches]
+    chain = [each for each in settings if all(each.values[n] == reference[n] for n in held)]
+    if not stretches or len(chain) < 2:
+        return None
+    # Validation first: what test shows must not have chosen where to stop.
+    for split in ("validation", "test"):
+        scores = [(each.score(split), each) for each in chain]
+        known = [(score, each) for score, each in scores if score and score.mean is not None]
+        if known:
+            sign = 1 if known[0][0].higher_is_better else -1
+            # Of equal stretches `max` keeps the first, the shorter training.
+            score, best = max(known, key=lambda entry: sign * (entry[0].mean or 0.0))
+            return (score, best, chain[-1]) if known[-1][1] is chain[-1] else None
+    return None
+
+
 class Effect(Frozen):
     """A setting's primary metric against the reference's, item by item and seed by seed."""
 
@@ -165,7 +191,8 @@ class SweepStudy(Frozen):
     effects: list[Effect]
     overfitting: Effect | None = Field(
         default=None,
-        description="from the best stretch to the last one; null: the last one is the best",
+        description="from the best stretch to the last one; null: the last one is the best, or has "
+        "no score",
     )
     choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
     written: dict[str, Any] | None = Field(

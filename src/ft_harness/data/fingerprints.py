@@ -1,5 +1,6 @@
 """What is kept of a doc to find it in another split: equal except for case, white space and the
-order of options, or nearly equal. `duplicates` looks docs up by it.
+order of options, or nearly equal; and the docs of a split as they are read for that. `duplicates`
+looks docs up by it.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest

@@ -1,5 +1,5 @@
-"""Find the layout of files without a description: encoding, delimiter, whether the first row is
-data, and which file or folder holds which label."""
+"""Find the layout of files without a description: delimiter, whether the first row is data, and
+which file or folder holds which label."""
 
 from __future__ import annotations
 

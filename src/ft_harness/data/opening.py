@@ -1,4 +1,4 @@
-"""Open files as bytes, or as text in the right encoding."""
+"""Open files as bytes, or as text in the right encoding, which is found where it is not given."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is scored and how: model states, jobs, and the fingerprint that names an evaluation's
-folder."""
+"""What is scored and how: model states, jobs, the hash of their requests, and the fingerprint that
+names an evaluation's folder."""
 
 from __future__ import annotations
 

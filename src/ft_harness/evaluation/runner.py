@@ -17,6 +17,7 @@ from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
+from ft_harness.evaluation.generations import keep_generations
 from ft_harness.evaluation.jobs import (
     Job,
     ModelState,
@@ -26,7 +27,6 @@ from ft_harness.evaluation.jobs import (
     write_record,
 )
 from ft_harness.evaluation.outcomes import failing_alone, make_sample, make_scores, metric_values
-from ft_harness.evaluation.writing import keep_generations
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private.tasks import compiled_templates

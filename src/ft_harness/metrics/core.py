@@ -30,6 +30,7 @@ class Metric:
         aggregate: (sums [..., K], n: a number or [...]) -> values [...]; NaN where undefined.
         scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for
             perplexities, NaN for means of nats, which have neither a largest nor a smallest).
+        least: smallest value, where `scale` is a number or infinite.
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
         edges_of: what `edges` gives; None: the ends of a mean.
@@ -45,6 +46,7 @@ class Metric:
     aggregate: Callable[[Sums, Any], Values]
     higher_is_better: bool = True
     scale: float = 1.0
+    least: float = 0.0
     digits: int = 1
     binary: bool = False
     version: int = 1
@@ -89,7 +91,8 @@ class Metric:
 
 
 def usual_distance(scores: Values) -> Values:
-    """Median distance from the median of scores [n, ...], over items."""
+    """Median distance from the median of scores [n, ...], over items: how far apart most items are,
+    whatever a few of them do."""
     distance: Values = np.median(np.abs(scores - np.median(scores, axis=0)), axis=0)
     return distance
 

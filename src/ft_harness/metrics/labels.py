@@ -157,7 +157,7 @@ _AVERAGES = ("macro", "micro", "weighted")
 _ECE, _BRIER = "bins:10|width:equal|confidence:softmax", "sum over labels|p:softmax"
 _BY_CLASS = [
     Metric("balanced_acc", _balanced_acc, edges_of=_edges),
-    Metric("mcc", _mcc, edges_of=_edges),
+    Metric("mcc", _mcc, least=-1.0, edges_of=_edges),
     *(
         Metric(f"{name}_{average}", over(measure), edges_of=_edges, definition=definition)
         for average, over, definition in (

@@ -62,7 +62,7 @@ class Foresight:
         total = 0.0
         for job in stage.jobs():
             seconds = self._time_doc(stage.base, job) * len(job.doc_ids)
-            asked = f"{_base_key(point)} {job.settings.model_dump_json()}"
+            asked = f"{point.base} {job.settings.model_dump_json()}"
             total += seconds * (self.sweep.trains + (asked not in self._scored))
             self._scored.add(asked)
         return total
@@ -81,7 +81,7 @@ class Foresight:
     def _stage(self, point: Point, checked: Checked, *, weights: bool) -> Stage:
         recipe, kept = point.recipe, self._loaded if weights else self._bases
         head = plan_head(recipe, checked.tasks.values())
-        key = f"{_base_key(point)} {head}"
+        key = f"{point.base} {head}"
         if key not in kept:
             # One base at a time: several would not fit.
             kept.clear()
@@ -95,7 +95,3 @@ class Foresight:
 
 def _key(point: Point) -> str:
     return canonical_json(setting_of(point.made_by))
-
-
-def _base_key(point: Point) -> str:
-    return point.recipe.model.model_dump_json()

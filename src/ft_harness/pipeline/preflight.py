@@ -27,7 +27,7 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
-from ft_harness.recipe import EvalSection, Protocol, Recipe
+from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -157,6 +157,24 @@ def check_required(required: Sequence[Requirement], found: Iterable[Checked]) ->
     for each in found:
         metrics = next(iter(each.tasks.values())).higher_is_better()
         check_names(required, metrics, has_controls=bool(each.controls))
+
+
+def check_choice(choice: Choice | None, found: Iterable[Checked]) -> None:
+    """Check that what a sweep chooses by is scored.
+
+    Raises:
+        InputError: it isn't.
+    """
+    if choice is None or choice.by is None:
+        return
+    for each in found:
+        metrics = next(iter(each.tasks.values())).higher_is_better()
+        if choice.by not in metrics:
+            raise InputError(
+                f"sweep.choose: the task has no metric {choice.by}{suggest(choice.by, metrics)}",
+                f"one of {', '.join(sorted(metrics))}",
+                "change sweep.choose.by",
+            )
 
 
 def check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import amount, counted, duration, size
+from ft_harness.comparison.amounts import counted, duration, on_scale, size
 from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
@@ -12,10 +12,9 @@ from ft_harness.metrics import find_metric
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.foresight import Foresight
 from ft_harness.pipeline.point_runner import Sweep, experiment_of
-from ft_harness.pipeline.preflight import Checked, count_scored
+from ft_harness.pipeline.preflight import Checked, check_choice, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.stats import holm_factor
-from ft_harness.sweep import SEEDS
 from ft_harness.training import Forecast
 
 _GIB = 2**30
@@ -41,6 +40,7 @@ def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     for point in sweep.grid.points:
         experiment = experiment_of(sweep, point, point.recipe)
         checked = check_dry(experiment, here=gpu is None, trains=sweep.trains, reading=reading)
+        check_choice(sweep.grid.section.choose, [checked])
         said: list[str] = []
         training: float | None = 0.0
         if sweep.trains:
@@ -90,10 +90,7 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     if sweep.grid.section.choose is not None:
         split = sweep.grid.section.choose.on
     task = checked.tasks.get(split)
-    settings = {
-        repr({name: each for name, each in point.values.items() if name not in SEEDS})
-        for point in sweep.grid.points
-    }
+    settings = {repr(point.setting) for point in sweep.grid.points}
     comparisons = len(settings) - 1
     if task is None or comparisons < 1:
         return []
@@ -101,15 +98,14 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     n = len(chosen_docs(len(task.eval_docs), split, recipe.eval)[0])
     what = f"what {split} can show"
     if metric not in task.higher_is_better() or not find_metric(metric).binary:
-        return [
-            (what, f"{n} items; for this metric ft-harness power tells it from a base's scores")
-        ]
+        said = "ft-harness power says it for this metric, from the scores of a base"
+        return [(what, f"{n} items; {said}")]
     alone = power_of_score(metric, n, 0.5).detectable
     found = None if alone is None else min(0.5, alone * holm_factor(comparisons))
     least = (
         "no difference"
         if found is None or found >= 0.5
-        else (f"a difference of {amount(metric, found)} or more")
+        else f"a difference of {on_scale(metric, found):.1f} points or more"
     )
     return [
         (

@@ -20,12 +20,11 @@ from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.dispatch import Dispatch
 from ft_harness.pipeline.experiment import Say
 from ft_harness.pipeline.point_runner import PointRunner, Sweep, read_sweep
-from ft_harness.pipeline.preflight import check_required
+from ft_harness.pipeline.preflight import check_choice, check_required
 from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
 from ft_harness.records import Evaluation, read_evaluation
-from ft_harness.sweep import SEEDS, Point
 from ft_harness.sweep.outcomes import Outcome
 
 __all__ = ["check_sweep", "estimate_sweep", "read_sweep", "run_sweep"]
@@ -59,18 +58,19 @@ def run_sweep(
     dispatch = Dispatch(runner, executor)
     runner.check(points)
     check_required(required, runner.checked.values())
+    check_choice(sweep.grid.section.choose, runner.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
-    choice: ChoiceMade | None = None
     with dispatch.executor:
         outcomes = dispatch.run(points, splits, max_hours)
-        if sweep.grid.section.choose is not None:
-            choice = _choose(sweep, outcomes)
-            chosen = choice.chosen
+        choice = _choose(sweep, outcomes)
+        if choice is not None:
+            chosen, done = choice.chosen, {each.point for each in outcomes if each.reason is None}
             # Test is looked at only now, by the setting that validation chose and its reference.
-            wanted = [each for each in points if each.is_reference or _values(each) == chosen]
+            both = [each for each in points if each.is_reference or each.setting == chosen]
+            wanted = [each for each in both if each.name in done]
             say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
             outcomes = _join(outcomes, dispatch.run(wanted, ("test",)))
-            choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
+            choice = choice.model_copy(update={"looks": _find_looks(sweep, outcomes)})
     evaluations = _evaluations(outcomes)
     runs = find_runs(evaluations)[0]
     found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
@@ -126,24 +126,30 @@ def _join(first: Sequence[Outcome], tested: Sequence[Outcome]) -> list[Outcome]:
     ]
 
 
-def _values(point: Point) -> dict[str, object]:
-    return {name: value for name, value in point.values.items() if name not in SEEDS}
-
-
-def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:
+def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade | None:
+    """The choice that is asked for; None: none is, or no point has a result."""
+    asked = sweep.grid.section.choose
+    if asked is None:
+        return None
     measured = _measure(sweep, outcomes, find_runs(_evaluations(outcomes))[0])
     found = _sweep_study(sweep, measured)
-    asked = sweep.grid.section.choose
-    assert asked is not None, "only a sweep that asks for it comes here"
     return choose(found.settings, measured, asked.by, asked.on)
 
 
-def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
-    """The adapters of this sweep scored on test so far, in whatever grid, without the reference."""
-    task, name = sweep.grid.recipe.task.name, sweep.grid.name
-    own = {point.adapter for point in points if point.is_reference}
-    found = {path.parent.name for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
-    return sorted(each for each in found - own if each == name or each.startswith(f"{name}-"))
+def _find_looks(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
+    """The adapters of this sweep scored on test so far, in whatever grid, without the reference;
+    where nothing is trained, the evaluations of bases."""
+    points, name = sweep.grid.points, sweep.grid.name
+    tasks = {point.recipe.task.name for point in points}
+    found = {path for task in tasks for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
+    if sweep.trains:
+        own = {point.adapter for point in points if point.is_reference}
+        looked = {path.parent.name for path in found} - own
+        return sorted(each for each in looked if each == name or each.startswith(f"{name}-"))
+    reference = {point.name for point in points if point.is_reference}
+    known = {Path(e).name for each in outcomes if each.point in reference for e in each.evaluations}
+    bases = (path for path in found if path.parent.name.startswith("base--"))
+    return sorted(f"{path.parent.name}/{path.name}" for path in bases if path.name not in known)
 
 
 def _measure(
@@ -164,8 +170,8 @@ def _measure(
         subject = next((each.record.subject for each in own if each.record.adapter), None)
         result = PointResult(
             name=point.name,
-            values=_values(point),
-            seeds={name: value for name, value in point.values.items() if name in SEEDS},
+            values=point.setting,
+            seeds=dict(point.seeds),
             is_reference=point.is_reference,
             adapter=subject,
             reason=reason,

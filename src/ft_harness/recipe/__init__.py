@@ -26,5 +26,5 @@ from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.server_section import ServerSection
-from ft_harness.recipe.sweep_section import SweepSection
+from ft_harness.recipe.sweep_section import Choice, SweepSection
 from ft_harness.recipe.train_section import TrainSection

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -38,9 +38,17 @@ def _section_at(location: Sequence[Any]) -> type[BaseModel] | None:
 
 
 def _field_of(location: Sequence[Any]) -> KeyPath:
-    """The field of an error's location, without the types and numbers within it."""
-    depth = 3 if _section_at(location[:2]) else 2
+    """The field of an error's location, or its key where it is a mapping, without the types and
+    numbers within it."""
+    depth = 3 if _section_at(location[:2]) or _is_mapping(location[:2]) else 2
     return tuple(map(str, location[:depth]))
+
+
+def _is_mapping(location: Sequence[Any]) -> bool:
+    """Whether a location is that of a field that holds keys of its user's choice."""
+    section = _section_at(location[:-1])
+    field = section.model_fields.get(str(location[-1])) if section else None
+    return field is not None and get_origin(field.annotation) is dict
 
 
 def _problem(

@@ -20,5 +20,5 @@ class Section(BaseModel):
         """pydantic would read `true` as 1."""
         annotation = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and annotation is not bool and bool not in get_args(annotation):
-            raise ValueError("Input should not be true or false")
+            raise ValueError("another value than true or false")
         return value

@@ -11,6 +11,7 @@ from ft_harness.recipe.section import Section
 
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 Axis = dict[str, Values]
+Group = Annotated[Axis, Field(min_length=1)]
 
 
 class Choice(Section):
@@ -28,7 +29,7 @@ class SweepSection(Section):
     vary: Axis = Field(
         default_factory=dict, description="section.field -> values, in all combinations"
     )
-    together: tuple[Axis, ...] = Field(
+    together: tuple[Group, ...] = Field(
         default=(), description="groups of fields whose lists, of equal length, are paired"
     )
     stretches: Axis = Field(
@@ -66,6 +67,16 @@ class SweepSection(Section):
             raise ValueError("vary, together or stretches with a field and its values")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"each field in one place; {', '.join(twice)} is in two")
+        for name in names:
+            above = [each for each in names if name.startswith(f"{each}.")]
+            if above:
+                raise ValueError(f"no field within another one; {name} is within {above[0]}")
+        untrained = [name for name in self.stretches if not name.startswith(("train.", "data."))]
+        if untrained:
+            raise ValueError(
+                f"stretches of fields of train or data, as {untrained[0]} can't change within one "
+                "training"
+            )
         if self.stretches and not self.trains:
             raise ValueError("trains: true with stretches, which are trainings")
         return self

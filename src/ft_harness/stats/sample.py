@@ -1,5 +1,6 @@
-"""Statistics of items on one side or on two, and the random weights that metrics of the same
-statistics share."""
+"""What an interval is made of: the statistics of the items on one side or on two, a metric as
+intervals see it, and how often weights are drawn. Metrics of the same statistics share the
+weights."""
 
 from __future__ import annotations
 

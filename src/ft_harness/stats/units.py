@@ -1,4 +1,5 @@
-"""What intervals weight: items, or whole clusters of items, gathered by equal statistics.
+"""What intervals weight: items, or whole clusters of items, gathered by equal statistics; and the
+drawing of their random weights.
 
 Units with equal statistics are interchangeable, so drawing one weight for each *distinct* row has
 exactly the distribution of drawing a weight for each unit, is faster, and doesn't depend on order.

@@ -21,6 +21,7 @@ MOST_NODES = 10_000  # values and keys, each alias counted with everything it re
 DEEPEST = 50
 _MOST_BITS = 4096  # of a number: Python refuses to write longer ones than 4,300 digits
 _MAX_JSON = 64 << 20  # bytes
+_BOOL = "tag:yaml.org,2002:bool"
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
@@ -31,6 +32,9 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
 def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        # YAML 1.1 makes true and false of the bare words on, off, yes and no: no key here is one.
+        if key_node.tag == _BOOL:
+            key_node.tag = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(

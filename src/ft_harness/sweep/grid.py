@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ft_harness.comparison.amounts import shown_value
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems, suggest
 from ft_harness.recipe import (
     Draft,
@@ -19,10 +18,11 @@ from ft_harness.recipe import (
     parse_override,
     read_draft,
 )
+from ft_harness.recipe.values import write_value
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.sweep.points import Point, point_name, short_names, value_of
 
-SEEDS = ("train.seed", "eval.seed")  # repeats of a setting, not settings
+SEEDS = ("train.seed", "eval.seed")  # repeats of a setting where nothing else varies with them
 MOST_POINTS = 300
 _STRETCHES = "stretches"
 Values = dict[str, Any]
@@ -63,19 +63,17 @@ class Grid:
     Attributes:
         recipe: the sweep's own, whose values hold where nothing varies.
         axes: groups of fields that vary as one, without the seeds.
-        points: the reference first, then one seed of each setting, then the next.
+        seeds: the fields that repeat a setting.
+        points: the reference first, then one seed of each setting, then the next; those of another
+            base after that.
     """
 
     name: str
     recipe: Recipe
     section: SweepSection
     axes: tuple[tuple[str, ...], ...]
+    seeds: tuple[str, ...]
     points: tuple[Point, ...]
-
-    @property
-    def varied(self) -> tuple[str, ...]:
-        """The fields that vary, without the seeds."""
-        return tuple(name for axis in self.axes for name in axis)
 
     def identity(self) -> str:
         """Hash of all points; it differs if the recipe has changed."""
@@ -141,14 +139,19 @@ def read_grid(request: Request) -> Grid:
         )
     places = _find_places(draft, section)
     raise_problems(_unknown_fields(places, section))
-    if section.count() > MOST_POINTS and not request.accepted:
+    _check_number(request, places[""], section.count())
+    content = {key: each for key, each in draft.content.items() if key != "sweep"}
+    return _Making(request.name, Draft(content, draft.places), section, places).grid()
+
+
+def _check_number(request: Request, place: str, points: int) -> None:
+    """Refuse very many points, unless they are intended."""
+    if points > MOST_POINTS and not request.accepted:
         raise ConfigError(
-            f"{places['']}: {section.count():,} points",
+            f"{place}: {points:,} points",
             f"at most {MOST_POINTS} unless more are intended",
             "shorten the lists, or add --yes",
         )
-    content = {key: each for key, each in draft.content.items() if key != "sweep"}
-    return _Making(request.name, Draft(content, draft.places), section, places).grid()
 
 
 def _with_options(request: Request) -> Draft:
@@ -161,6 +164,7 @@ def _with_options(request: Request) -> Draft:
     trains = own.get("trains", True) and not request.base_only
     vary, said = dict(own.get("vary") or {}) | varied, dict.fromkeys(varied, "--set")
     if request.seeds is not None:
+        _check_number(request, "--seeds", request.seeds)  # before they are listed
         name = "train.seed" if trains else "eval.seed"
         first = value_of(draft.recipe(), name)
         vary[name] = list(range(first, first + request.seeds))
@@ -203,10 +207,13 @@ def _unknown_fields(places: Mapping[str, str], section: SweepSection) -> list[Ft
                     "correct the name",
                 )
             )
+    repeats = {name for axis in section.axes() if _is_seed(axis, section) for name in axis}
     for name in section.reference:
-        if name not in places:
-            where = f"{places['']}: sweep.reference names {name}{suggest(name, list(places))}"
-            faults.append(ConfigError(where, "fields that vary", "correct or remove it"))
+        if name not in places or name in repeats:
+            hint = ", a seed" if name in repeats else suggest(name, list(places))
+            where = f"{places['']}: sweep.reference names {name}{hint}"
+            right = "fields that vary and are no seeds: settings are compared over all of these"
+            faults.append(ConfigError(where, right, "correct or remove it"))
     return faults
 
 
@@ -220,6 +227,8 @@ class _Making:
         self.own = plain.recipe()
         self.axes = [dict(axis) for axis in section.axes()]
         self.short = short_names([name for axis in self.axes for name in axis])
+        repeats = [axis for axis in self.axes if _is_seed(axis, section)]
+        self.seeds = tuple(name for axis in repeats for name in axis)
         makes = self.own.adapter_sections()
         self.made_by = {
             name for axis in self.axes for name in axis if name.partition(".")[0] in makes
@@ -239,30 +248,55 @@ class _Making:
                 faults |= {each.what: each for each in error.problems}
         raise_problems([*faults.values(), *([] if faults else self._equal(points))])
         first = not self.section.stretches  # which come after those that they go on from
-        points.sort(key=lambda point: (point.repeat, first and not point.is_reference))
-        axes = tuple(tuple(axis) for axis in self.axes if not _is_seed(axis))
-        return Grid(self.name, self.own, self.section, axes, tuple(points))
+        bases: dict[str, int] = {}  # that of the reference, then the others: each is loaded once
+        for point in sorted(points, key=lambda point: not point.is_reference):
+            bases.setdefault(point.base, len(bases))
+        points.sort(
+            key=lambda point: (
+                bases[point.base],
+                point.repeat,
+                first and not point.is_reference,
+            )
+        )
+        axes = tuple(tuple(axis) for axis in self.axes if not self._repeats(axis))
+        return Grid(self.name, self.own, self.section, axes, self.seeds, tuple(points))
+
+    def _repeats(self, axis: Mapping[str, Any]) -> bool:
+        return next(iter(axis)) in self.seeds
 
     def _reference_of(self, axis: Mapping[str, Sequence[Any]]) -> int:
         """Which place of an axis is the reference's."""
         given = {
             name: self.section.reference[name] for name in axis if name in self.section.reference
         }
-        if not given and tuple(axis) == tuple(self.section.stretches):
+        if not given and self._is_stretches(axis):
             return 0
         wanted = given or {name: value_of(self.own, name) for name in axis}
         resolved = {name: self._resolve(name, value) for name, value in wanted.items()}
         for place in range(len(next(iter(axis.values())))):
+            if self._is_stretches(axis) and all(
+                value == list(axis[name][: place + 1]) for name, value in wanted.items()
+            ):
+                return place
             if all(self._resolve(name, axis[name][place]) == resolved[name] for name in wanted):
                 return place
         if given:
-            name, value = next(iter(given.items()))
-            values = ", ".join(map(shown_value, axis[name]))
+            said = " and ".join(f"{name} {write_value(value)}" for name, value in given.items())
+            there = zip(*(map(write_value, axis[name]) for name in given), strict=True)
+            values = ", ".join(" and ".join(each) for each in there)
             raise ConfigError(
-                f"{self.places['']}: sweep.reference has {name} {shown_value(value)}",
+                f"{self.places['']}: sweep.reference has {said}",
                 f"one of {values}",
                 "change it, or add this value to the list",
             )
+        for name, listed in axis.items():
+            said_at = self.plain.places.get(tuple(name.split(".")), "")
+            if said_at.startswith("--set "):
+                raise ConfigError(
+                    f"{said_at}: {name} varies in this sweep, so that this value changes nothing",
+                    f"one of {', '.join(map(write_value, listed))}, which makes it the reference",
+                    "leave the option out, or give several values for the sweep",
+                )
         return 0
 
     def _resolve(self, name: str, value: Any) -> Any:
@@ -291,10 +325,11 @@ class _Making:
             made_by=made_by,
             follows=self._follows(places, values),
             place=tuple(places),
+            seeds={name: values[name] for name in self.seeds},
             repeat=sum(
-                place for axis, place in zip(self.axes, places, strict=True) if _is_seed(axis)
+                place for axis, place in zip(self.axes, places, strict=True) if self._repeats(axis)
             ),
-            is_reference=all(place == its for axis, place, its in own if not _is_seed(axis)),
+            is_reference=all(place == its for axis, place, its in own if not self._repeats(axis)),
         )
 
     def _named(self, places: Sequence[int], values: Values) -> Values:
@@ -322,8 +357,10 @@ class _Making:
         return bool(self.section.stretches) and tuple(axis) == tuple(self.section.stretches)
 
     def _equal(self, points: Sequence[Point]) -> Iterator[FtHarnessError]:
-        """The faults of points that make and score the same as another one."""
+        """The faults of points that make and score the same as another one, or that have its name
+        for another value, like 1.0 and 1."""
         known: dict[str, str] = {}
+        named: dict[str, Values] = {}
         for point in points:
             resolved = point.recipe.resolved()
             if self.section.trains:
@@ -332,15 +369,26 @@ class _Making:
                 resolved = {
                     k: each for k, each in resolved.items() if k not in ("adapter", "train")
                 }
-            key = canonical_json([resolved, point.follows])
+            start = point.recipe.train.continue_from if self.section.trains else None
+            key = canonical_json([resolved, point.follows, start])
             if key in known:
                 yield ConfigError(
                     f"{self.places['']}: {point.name} and {known[key]} are equal points",
                     "values that each give another adapter or another score",
                     "remove one of the equal values",
                 )
+            elif point.name in named:
+                both = f"{write_value(named[point.name])} and {write_value(dict(point.values))}"
+                yield ConfigError(
+                    f"{self.places['']}: two points would be named {point.name}: {both}",
+                    "values that are written differently in a name",
+                    "remove one of them",
+                )
             known.setdefault(key, point.name)
+            named.setdefault(point.name, dict(point.values))
 
 
-def _is_seed(axis: Mapping[str, Any]) -> bool:
-    return len(axis) == 1 and next(iter(axis)) in SEEDS
+def _is_seed(axis: Mapping[str, Any], section: SweepSection) -> bool:
+    """Whether an axis repeats settings. A seed that varies together with another field is part of
+    the setting: two of them would have no seed in common, and could not be compared."""
+    return set(axis) <= set(SEEDS) and axis != section.stretches

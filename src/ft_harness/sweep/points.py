@@ -26,6 +26,7 @@ class Point:
         adapter: name of the adapter that it scores: points that differ in eval share one.
         made_by: the recipe of that adapter, scored as the sweep's own recipe says.
         follows: name of the adapter that its training continues; None: a new one.
+        seeds: those of the values that repeat a setting.
         place: on each axis, as the section has them.
         repeat: which of the seeds it has, from 0.
         is_reference: whether all but the seeds is the reference.
@@ -37,9 +38,20 @@ class Point:
     adapter: str
     made_by: Recipe
     follows: str | None
+    seeds: Mapping[str, int]
     place: tuple[int, ...]
     repeat: int
     is_reference: bool
+
+    @property
+    def base(self) -> str:
+        """What the base is loaded by."""
+        return self.recipe.model.model_dump_json()
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The values without the seeds."""
+        return {name: value for name, value in self.values.items() if name not in self.seeds}
 
 
 def value_of(recipe: Recipe, name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft.utils import ModulesToSaveWrapper
+from pydantic import BaseModel, ConfigDict
 from transformers.pytorch_utils import Conv1D
 
 from ft_harness import processes
@@ -20,10 +21,25 @@ from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes, reserved_gp
 from ft_harness.records import TrainingCost
 from ft_harness.records.provenance import hardware
 from ft_harness.training.plan import TrainingSet
-from ft_harness.training.progress import Spent
 
 _SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices whose product is timed
 _TIMED_SECONDS = 0.2
+
+
+class Spent(BaseModel):
+    """The cost of a training so far, over all its stretches.
+
+    Attributes:
+        evaluation_seconds: of the seconds, on validation and on the reference of pairs.
+        tokens: read by all processes.
+        process_seconds: seconds of learning, those of each process added up.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    tokens: int = 0
+    process_seconds: float = 0.0
 
 
 @cache

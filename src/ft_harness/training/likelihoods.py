@@ -27,8 +27,8 @@ _CLOSE = {4: 1e-4, 2: 3e-2}  # relative difference of logits, by bytes of a weig
 logger = logging.getLogger(__name__)
 
 
-class Way(NamedTuple):
-    """The parts of a batch that are not computed.
+class Shortcuts(NamedTuple):
+    """What of a batch is not computed, as no target needs it.
 
     Attributes:
         packs: padding.
@@ -39,7 +39,7 @@ class Way(NamedTuple):
     trims: bool
 
 
-_PLAIN = Way(packs=False, trims=False)
+_PLAIN = Shortcuts(packs=False, trims=False)
 
 
 class TargetLogits:
@@ -59,42 +59,44 @@ class TargetLogits:
         self._parameters = inspect.signature(model.forward).parameters
         self._layers = model.config.get_text_config(decoder=True).num_hidden_layers
         packs = [True, False] if passes_packing_on(model) else [False]
-        self._ways = [Way(packs=each, trims=True) for each in packs]
-        self._way: Way | None = None  # None: not known yet
+        self._known = [Shortcuts(packs=each, trims=True) for each in packs]
+        self._taken: Shortcuts | None = None  # None: not known yet
 
     def __call__(self, model: Any, inputs: Inputs, trained: torch.Tensor) -> torch.Tensor:
         if "logits_to_keep" not in self._parameters:
             logits: torch.Tensor = model(**inputs, use_cache=False).logits
             return logits[trained]
         if isinstance(trained, FakeTensor):  # shapes alone can't tell
-            return self._compute(model, inputs, trained, self._ways[0])
-        if self._way is None:
-            self._way = self._decide(model, trained.device)
-        return self._compute(model, inputs, trained, self._way)
+            return self._compute(model, inputs, trained, self._known[0])
+        if self._taken is None:
+            self._taken = self._decide(model, trained.device)
+        return self._compute(model, inputs, trained, self._taken)
 
-    def _decide(self, model: Any, device: torch.device) -> Way:
-        """The quickest way that gives a longer and a shorter row the logits of the plain one."""
-        # Padding is what the ways treat differently, so one of the two rows has some.
+    def _decide(self, model: Any, device: torch.device) -> Shortcuts:
+        """The most that gives a longer and a shorter row the logits that they have without any."""
+        # Padding is what they treat differently, so one of the two rows has some.
         mask = torch.tensor([[1] * 6, [1] * 3 + [0] * 3], device=device)
         inputs = {"input_ids": torch.arange(12, device=device).view(2, 6), "attention_mask": mask}
         trained = mask.bool() & (torch.arange(6, device=device) % 2 == 0)
         tolerance = _CLOSE[min(self._model.dtype.itemsize, 4)]
         with undisturbed(model), torch.no_grad():
             plain = self._compute(model, inputs, trained, _PLAIN).float()
-            for way in self._ways:
+            for shortcuts in self._known:
                 try:
-                    found = self._compute(model, inputs, trained, way).float()
+                    found = self._compute(model, inputs, trained, shortcuts).float()
                 except Exception as error:  # whatever a model raises at what it does not know
-                    logger.info("%s: %s", way, error)
+                    logger.info("%s: %s", shortcuts, error)
                     continue
                 if (found - plain).norm() <= tolerance * plain.norm():
-                    return way
+                    return shortcuts
         return _PLAIN
 
-    def _compute(self, model: Any, inputs: Inputs, trained: torch.Tensor, way: Way) -> torch.Tensor:
+    def _compute(
+        self, model: Any, inputs: Inputs, trained: torch.Tensor, shortcuts: Shortcuts
+    ) -> torch.Tensor:
         mask = inputs.get("attention_mask")
         packing = None
-        if way.packs and mask is not None and mask.ndim == 2 and not mask.all():
+        if shortcuts.packs and mask is not None and mask.ndim == 2 and not mask.all():
             packing = Packing(mask)
             inputs = {
                 "input_ids": packing.pack(inputs["input_ids"]),
@@ -105,7 +107,7 @@ class TargetLogits:
             trained = packing.pack(trained)
         # Checkpointed layers are computed again out of reach; their numbers are to be the same, and
         # so are those that dropout draws.
-        trims = way.trims and not model.is_activation_checkpointing and not drops_out(model)
+        trims = shortcuts.trims and not model.is_activation_checkpointing and not drops_out(model)
         with last_layer_at(model, trained) if trims else nullcontext():
             kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
         # A layer with attention of its own would let the rows of a pack read each other.

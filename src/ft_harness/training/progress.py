@@ -10,26 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ft_harness.errors import InputError
 from ft_harness.recipe import TrainSection
 from ft_harness.records import SettingChange
+from ft_harness.training.cost import Spent
 
 PROGRESS_FILE = "progress.json"
 CHANGES_FILE = "changes.jsonl"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
-
-
-class Spent(BaseModel):
-    """The cost of a training so far, over all its stretches.
-
-    Attributes:
-        evaluation_seconds: of the seconds, on validation and on the reference of pairs.
-        tokens: read by all processes.
-        process_seconds: seconds of learning, those of each process added up.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    tokens: int = 0
-    process_seconds: float = 0.0
 
 
 class Progress(BaseModel):

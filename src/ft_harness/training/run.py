@@ -20,7 +20,7 @@ from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
-from ft_harness.training.cost import largest_peaks, measure_cost
+from ft_harness.training.cost import Spent, largest_peaks, measure_cost
 from ft_harness.training.distributed import place, share_out
 from ft_harness.training.known_answers import find_known_answers
 from ft_harness.training.lineage import keep_histories, start_from_parent
@@ -30,7 +30,6 @@ from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_training_rows
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
-from ft_harness.training.progress import Spent
 from ft_harness.training.reference import with_references
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 

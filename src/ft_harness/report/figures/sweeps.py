@@ -8,7 +8,12 @@ from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
 from ft_harness.comparison.sweep_sentences import field_name, name_values
-from ft_harness.comparison.sweep_study import Setting, SettingScore, SweepStudy
+from ft_harness.comparison.sweep_study import (
+    Setting,
+    SettingScore,
+    SweepStudy,
+    find_best_stretch,
+)
 from ft_harness.report.figures.style import (
     BASE,
     GREY,
@@ -172,29 +177,15 @@ def _mark_overfitting(
     axes: Axes, sweep: SweepStudy, axis: Sequence[str], places: dict[str, float]
 ) -> None:
     """A line at the best stretch, where later ones are worse."""
-    effect = sweep.overfitting
-    if effect is None or list(axis) != sweep.stretches:
+    found = find_best_stretch(sweep.settings, sweep.stretches)
+    if found is None or sweep.overfitting is None or list(axis) != sweep.stretches:
         return
-    for setting in sweep.settings:
-        score = setting.score(effect.split, effect.metric)
-        if (
-            score is not None
-            and score.mean == effect.change.before
-            and _label(setting, axis) in places
-        ):
-            x = places[_label(setting, axis)]
-            axes.axvline(x, color=GREY, linewidth=0.8, linestyle="--")
-            top = axes.get_xaxis_transform()
-            axes.text(
-                x,
-                1.02,
-                f"best on {effect.split}",
-                transform=top,
-                color=GREY,
-                fontsize=9,
-                ha="center",
-            )
-            return
+    score, best, _ = found
+    if _label(best, axis) in places:
+        x, top = places[_label(best, axis)], axes.get_xaxis_transform()
+        axes.axvline(x, color=GREY, linewidth=0.8, linestyle="--")
+        text = f"best on {score.split}"
+        axes.text(x, 1.02, text, transform=top, color=GREY, fontsize=9, ha="center")
 
 
 def _draw_time(figure: Figure, sweep: SweepStudy) -> None:

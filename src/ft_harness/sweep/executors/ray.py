@@ -31,6 +31,7 @@ from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
 
 RETRIES = 3  # of an order whose worker or machine died
+_NAMES = ("local", "auto")  # of a cluster of our own, and of the one that runs here
 _SECONDS = 10.0  # for a cluster to answer
 _LOOK = 5.0  # seconds between two looks at its head
 _GONE = 20.0  # seconds without an answer of the head; after 60 Ray ends this process
@@ -49,15 +50,30 @@ def make(work: Work, logs: Path) -> RayExecutor:
     return RayExecutor(work)
 
 
+def _split(address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or ray://HOST:PORT.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(
+            f"RAY_ADDRESS is {address}",
+            "HOST:PORT, like head:6379, or that of Ray's client, like ray://HOST:10001",
+            "add what is missing",
+        )
+    return host.strip("[]"), int(port)
+
+
 def _connect(address: str) -> None:
-    """Look whether HOST:PORT answers.
+    """Look whether an address answers.
 
     Raises:
         OSError: it doesn't.
-        ValueError: that is no address.
+        ConfigError: as `_split`.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+    socket.create_connection(_split(address), _SECONDS).close()
 
 
 class RayExecutor(Executor):
@@ -72,7 +88,7 @@ class RayExecutor(Executor):
         """Connect.
 
         Raises:
-            ConfigError: no cluster answers.
+            ConfigError: no cluster answers, or it has no machine for a point.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # else a task that was killed for memory is tried again for ever
@@ -81,7 +97,7 @@ class RayExecutor(Executor):
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         stops = signal.getsignal(signal.SIGTERM)
         try:
-            if ":" in address:  # Ray itself tries for many minutes
+            if address not in _NAMES:  # Ray itself tries for many minutes
                 _connect(address)
             ray.init(
                 address,
@@ -90,7 +106,14 @@ class RayExecutor(Executor):
                 logging_level=logging.ERROR,
                 **({"include_dashboard": False} if address == "local" else {}),
             )
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, OverflowError) as error:
+            if "InvalidAuthToken" in str(error.__cause__):
+                raise ConfigError(
+                    f"the Ray cluster at {address} asks for a token",
+                    "RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token or the file that "
+                    "RAY_AUTH_TOKEN_PATH names",
+                    "set them, see ray get-auth-token",
+                ) from error
             raise ConfigError(
                 f"no Ray cluster answers at {address}: {first_line(error)}",
                 "the address of a running cluster in RAY_ADDRESS",
@@ -105,7 +128,8 @@ class RayExecutor(Executor):
             ray.shutdown()
             raise ConfigError(
                 f"no machine of the Ray cluster at {address} has cores for a point",
-                "a machine with one CPU at least",
+                "a machine with one CPU at least, which a cluster that scales itself keeps with "
+                "min_workers: 1",
                 "add one with ray start --address, or unset RAY_ADDRESS for this machine alone",
             )
         self.room = round(max(node.get("memory", 0) for node in self._nodes))
