@@ -119,8 +119,8 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "control"
     )
     assert said[-1] == (
-        "The control tasks are a family of 2 deciding comparisons; their p is not adjusted. If "
-        "nothing had changed anywhere, about 0.1 false verdicts would be expected."
+        "2 comparisons of control tasks decide, each by its own p: if nothing had changed anywhere, "
+        "chance alone would call about 0.1 of them improved or worse."
     )
 
 

@@ -182,16 +182,15 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 def state_family(family: FamilyOf) -> str:
     """State how many comparisons decide, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
-    what = "The trained tasks" if family.name == "trained task" else "The control tasks"
-    many = f"{what} are a family of {counted(count, 'deciding comparison')}"
+    many = f"{counted(count, 'comparison')} of {family.name}s"
     if count == 1:
-        return f"{many}, so p needs no adjustment."
+        return f"{many} decides, so p needs no adjustment."
     if holm:
-        return f"{many}; p is Holm-adjusted over them, as requested."
+        return f"{many} decide; p is Holm-adjusted over them, as requested."
     chance = f"{ALPHA * count:.2g}"
     return (
-        f"{many}; their p is not adjusted. If nothing had changed anywhere, about {chance} false "
-        "verdicts would be expected."
+        f"{many} decide, each by its own p: if nothing had changed anywhere, chance alone would "
+        f"call about {chance} of them improved or worse."
     )
 
 
@@ -201,7 +200,8 @@ def state_controls(study: Study) -> str:
     worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
     if not worse:
         doubtful = sum(bool(each.cautions) for each in controls)
-        hold = f", and cautions hold for {doubtful} of them" if doubtful else ""
+        comes = "comes with a caution" if doubtful == 1 else "come with cautions"
+        hold = f", and {doubtful} of them {comes}" if doubtful else ""
         said = f"None of {len(controls)} is shown to be worse"
         return f"{said}, which does not prove that nothing was lost{hold}."
     named = ", ".join(dict.fromkeys(worse))
@@ -232,7 +232,8 @@ def _state_group(compared: Sequence[Comparison]) -> str:
         for verdict, named in found.items()
     )
     doubtful = sum(bool(each.cautions) for each in compared)
-    return f"{said}; cautions hold for {doubtful} of {len(compared)}" if doubtful else said
+    comes = "comes with a caution" if doubtful == 1 else "come with cautions"
+    return f"{said}; {doubtful} of these {len(compared)} {comes}" if doubtful else said
 
 
 def state_repeats(repeats: Repeats) -> str:
