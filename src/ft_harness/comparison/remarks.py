@@ -10,7 +10,6 @@ from typing import NamedTuple
 from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
 from ft_harness.comparison.sentences import (
     change_of,
-    count_items,
     state_change,
     state_numbers,
     word_of,
@@ -40,7 +39,7 @@ def remark_unverified(adapter: AdapterInfo | None) -> str | None:
 def remark_unscored(left_out: int, items: int) -> str:
     """A remark that a number rests on fewer items than are paired."""
     are = "is" if left_out == 1 else "are"
-    return f"{left_out} of {count_items(items)} {are} left out: no score in base or tuned."
+    return f"{left_out:,} of {counted(items, 'item')} {are} left out: no score in base or tuned."
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:

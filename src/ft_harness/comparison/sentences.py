@@ -130,7 +130,7 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
     adapter = comparison.tuned.adapter
     said = (
         f"Nothing changed on {row.task} ({row.split}): base and tuned have the same scores on each "
-        f"of {count_items(row.n)} ({word_of(row.metric)} {amount(row.metric, row.base)})"
+        f"of {counted(row.n, 'item')} ({word_of(row.metric)} {amount(row.metric, row.base)})"
     )
     if adapter is None:
         return f"{said}."
@@ -261,7 +261,7 @@ def state_power(power: Power) -> list[str]:
     """State what a test set can show, and the assumption behind that."""
     metric, word = power.metric, word_of(power.metric)
     clusters = f" in {power.n_clusters} clusters" if power.n_clusters else ""
-    where = f"{count_items(power.n)}{clusters}, base {amount(metric, power.base)}"
+    where = f"{counted(power.n, 'item')}{clusters}, base {amount(metric, power.base)}"
     if power.detectable is None:
         lines = [f"{word}, {where}: no improvement can be shown."]
     else:
@@ -278,14 +278,11 @@ def state_power(power: Power) -> list[str]:
     return lines
 
 
-def count_items(n: int) -> str:
-    return "1 item" if n == 1 else f"{n} items"
-
-
 def _count_paired(row: Row) -> str:
     """The number of items that a row rests on, out of how many if some are left out."""
-    all_items = row.n if row.n_items is None else row.n_items
-    return count_items(row.n) if all_items <= row.n else f"{row.n} of {count_items(all_items)}"
+    if row.n_items is None or row.n_items <= row.n:
+        return counted(row.n, "item")
+    return f"{row.n:,} of {counted(row.n_items, 'item')}"
 
 
 def state_interval(
@@ -309,7 +306,7 @@ def state_p(row: Row) -> str:
 
 def _state_limit(row: Row, detectable: float | None) -> str:
     if row.n < MIN_PAIRS:
-        return f"; {count_items(row.n)} can't show any difference"
+        return f"; {counted(row.n, 'item')} can't show any difference"
     if detectable is None:
         return ""
     scale = scale_of(row.metric)
