@@ -555,7 +555,7 @@ def test_what_was_not_measured_is_said():
     # snli has three splits and squad one; one seed each, no control task, no data report
     assert lines_under(make_study(), "What was not measured") == [
         "squad_custom: the train split was not scored: it is not known whether the adapter memorised its examples.",
-        "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
+        "squad_custom: the validation split was not scored: if a setting was chosen by its test score, this report can't show it.",
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
         "One training seed: the intervals cover the choice of test items and say nothing about other seeds.",
