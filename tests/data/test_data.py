@@ -861,7 +861,7 @@ def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.Monke
         ({"stratified": "maybe"}, "data option stratified is 'maybe'", "true or false: "),
         ({"column_names": "a,b"}, "data option column_names is 'a,b'", "a list: "),
         ({"label_files": ["a"]}, "data option label_files is ['a']", "a mapping of fields: "),
-        ({"delimiter": ""}, "data option delimiter is ''", "at least 1 character: "),
+        ({"delimiter": ""}, "data option delimiter is ''", "a text that is not empty: "),
         ({"columns": {"text": [1]}}, "data option columns is 1", "text: "),
         ({"sorce": "x"}, "data option sorce is unknown; did you mean source?", "one of source, "),
     ],

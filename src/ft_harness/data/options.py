@@ -236,11 +236,7 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     except ValidationError as error:
         raise _wrong_value(error) from error
     except UnicodeEncodeError as error:
-        raise InputError(
-            "a data option holds half a character (a lone surrogate)",
-            "whole characters",
-            "fix the task's YAML or the recipe",
-        ) from error
+        raise _half_a_character() from error
     declared = data.get("columns")
     problems = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
     if "label_words" not in usable and options.label_words is not None:
@@ -251,9 +247,19 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     return options
 
 
+def _half_a_character() -> InputError:
+    return InputError(
+        "a data option holds half a character (a lone surrogate)",
+        "whole characters",
+        "fix the task's YAML or the recipe",
+    )
+
+
 def _wrong_value(error: ValidationError) -> InputError:
     """The fault of the first option that is unknown or holds what it can't."""
     first, *others = error.errors()
+    if not first["loc"]:  # no option's value is at fault, but the name of one
+        return _half_a_character()
     name, known = str(first["loc"][0]), DataOptions.model_fields
     faults = [first, *(each for each in others if each["loc"][0] == name)]
     cure = "fix the task's YAML or the recipe"
