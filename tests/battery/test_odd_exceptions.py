@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from ft_harness.cli import experiments
+from ft_harness.errors import InputError, StorageLostError
 from tests.builders.command import assert_three_lines
 from tests.evaluation.test_failed_metrics import TASK
 
@@ -132,6 +133,47 @@ def test_a_signal_while_a_fault_is_reported(ft: Any, recipe: Path, monkeypatch: 
     code, _, err = ft("run", recipe)
     assert code == 143, err
     assert "Traceback" not in err
+
+
+def stop_and(make: Callable[[BaseException], BaseException], *, named: bool) -> Callable[..., Any]:
+    """A signal arrives, and a library makes an error of its own of what it raises."""
+
+    def fail(*_: Any) -> NoReturn:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as stopped:
+            error = make(stopped)
+            if named:
+                raise error from stopped
+            raise error from None
+        raise AssertionError
+
+    return fail
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_signal_that_a_library_wraps(
+    named: bool, ft: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As Python does up to 3.11 while it makes a class: "Error calling __set_name__"."""
+    fail = stop_and(lambda _: RuntimeError("Error calling __set_name__"), named=named)
+    monkeypatch.setattr(experiments, "_experiment", fail)
+    code, _, err = ft("run", recipe)
+    assert code == 143, err
+    assert err.startswith("terminated: ")
+
+
+def test_a_signal_within_a_fault_of_ours(ft: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where we name what a library raised, it is the signal; what is lost while the program ends is
+    no signal."""
+    stop = stop_and(lambda _: InputError("x: can't be built", "y", "z"), named=True)
+    monkeypatch.setattr(experiments, "_experiment", stop)
+    assert ft("run", recipe)[0] == 143
+    lost = stop_and(lambda _: StorageLostError("results: lost", "y", "z"), named=False)
+    monkeypatch.setattr(experiments, "_experiment", lost)
+    code, _, err = ft("run", recipe)
+    assert code == 7
+    assert_three_lines(err, "results: lost")
 
 
 @pytest.mark.parametrize("where", ["share_cores", "_quiet_libraries"])
