@@ -105,6 +105,37 @@ def test_an_adapter_folder_that_is_removed_while_training(
     assert_three_lines(err, "adapters/a/history.jsonl", "removed", "copy of the weights in")
     copy = Path(err.partition("copy of the weights in ")[2].splitlines()[0])
     assert (copy / "adapter_model.safetensors").is_file()
+    # the recipe was removed too, and the same command needs it
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = ft("run", recipe)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("where", ["save_recipe", "train"])
+def test_an_adapter_folder_that_is_removed_before_training(
+    where: str, ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What was saved by then is missing at the end; before anything was saved, nothing is."""
+    from ft_harness.pipeline import runs, stages
+
+    owner: Any = runs if where == "save_recipe" else stages
+    whole = getattr(owner, where)
+
+    def removed(*given: Any) -> Any:
+        shutil.rmtree(recipe.parent)
+        recipe.parent.mkdir()
+        return whole(*given)
+
+    monkeypatch.setattr(owner, where, removed)
+    code, _, err = ft("run", recipe)
+    if where == "train":
+        assert code == 7, err
+        assert_three_lines(err, "adapters/a/recipe.yaml (and 1 more): saved by this run and removed")
+        monkeypatch.setattr(owner, where, whole)
+        code, _, err = ft("run", recipe)
+    assert code == 0, err
+    assert {path.name for path in recipe.parent.iterdir()} >= {"recipe.yaml", "data_report.json"}
 
 
 def test_results_that_are_removed_while_training(

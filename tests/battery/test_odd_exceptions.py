@@ -205,17 +205,21 @@ def test_a_signal_before_the_command_is_loaded(signum: int):
 
 
 METRIC = "def score(doc, results):\n    {fault}\n"
+IMPORTED = "{fault}\ndef score(doc, results):\n    return {{'acc': 1.0}}\n"
 
 
 @pytest.mark.parametrize("road", ["check", "eval", "lm-eval"])
-@pytest.mark.parametrize("fault", ["raise SystemExit(0)", "raise KeyboardInterrupt"])
+@pytest.mark.parametrize("code", [METRIC, IMPORTED], ids=["called", "imported"])
+@pytest.mark.parametrize(
+    "fault", ["raise SystemExit(0)", "raise GeneratorExit", "raise KeyboardInterrupt"]
+)
 def test_a_metric_that_ends_the_program(
-    fault: str, road: str, ft: Any, recipe: Path, tmp_path: Path, reviews: Path
+    fault: str, code: str, road: str, ft: Any, recipe: Path, tmp_path: Path, reviews: Path
 ):
-    """Exit 0 would say that all results are there."""
+    """Exit 0 would say that all results are there, and 70 that the fault is ours."""
     (tmp_path / "t").mkdir()
     (tmp_path / "t/odd.yaml").write_text(TASK)
-    (tmp_path / "t/own.py").write_text(METRIC.format(fault=fault))
+    (tmp_path / "t/own.py").write_text(code.format(fault=fault))
     recipe.write_text(recipe.read_text().replace("demo_sentiment", "odd, include_path: t"))
     model = recipe.read_text().partition("pretrained: ")[2].partition("}")[0]
     given = [road, recipe]
@@ -225,7 +229,9 @@ def test_a_metric_that_ends_the_program(
             "--tasks", "odd", "--include_path", "t", "--device", "cpu", "--limit", "2",
             "--metadata", f'{{"data_source": "{reviews}"}}', "--output_path", "o",
         ]  # fmt: skip
-    code, _, err = ft(*given, "--trust-task-code")
-    assert code == (70 if "Exit" in fault else 130), err
+    found, _, err = ft(*given, "--trust-task-code")
+    assert found == (3 if "Exit" in fault else 130), err
     assert "Traceback" not in err
+    if "Exit" in fault:
+        assert_three_lines(err, "own.score would end the program", fault.split()[1].strip("(0)"))
     assert not list(tmp_path.rglob("record.json"))
