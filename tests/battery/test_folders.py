@@ -53,6 +53,18 @@ def test_a_file_in_place_of_any_folder_that_a_run_writes(
     assert_three_lines(err, place, "can't be written")
 
 
+@pytest.mark.parametrize("kilobytes", [0, 1])
+def test_a_limit_of_file_sizes_from_the_start(kilobytes: int, recipe: Path, tmp_path: Path):
+    """`ulimit -f`: more space, or another folder, helps nobody."""
+    command = [sys.executable, "-m", "ft_harness", "run", str(recipe)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=limited(1024 * kilobytes),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert_three_lines(done.stderr, "do: raise the limit (ulimit -f")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -131,7 +143,9 @@ def test_an_adapter_folder_that_is_removed_before_training(
     code, _, err = ft("run", recipe)
     if where == "train":
         assert code == 7, err
-        assert_three_lines(err, "adapters/a/recipe.yaml (and 1 more): saved by this run and removed")
+        assert_three_lines(
+            err, "adapters/a/recipe.yaml (and 1 more): saved by this run and removed"
+        )
         monkeypatch.setattr(owner, where, whole)
         code, _, err = ft("run", recipe)
     assert code == 0, err

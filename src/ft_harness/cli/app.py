@@ -35,7 +35,14 @@ from ft_harness.errors import (
     message_of,
     panic_fault,
 )
-from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
+from ft_harness.storage import (
+    find_limit,
+    full_disk,
+    is_full,
+    keep_aside,
+    learn_secrets,
+    redact,
+)
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output
 
@@ -350,6 +357,8 @@ def _as_fault(error: BaseException) -> FtHarnessError:
         what = f"{place}: {system.strerror}" if system else message_of(error)
         return ConfigError(what, "a path that can be read", "check the path")
     if "No usable temporary directory" in message_of(error):  # Python's tempfile doesn't say why
+        if limit := find_limit(HERE):
+            return full_disk("temporary files", limit)
         return ResourceError(
             "no temporary folder can be written: no space, or no permission",
             "a folder with room for a copy of the data",
