@@ -53,6 +53,18 @@ def test_a_file_in_place_of_any_folder_that_a_run_writes(
     assert_three_lines(err, place, "can't be written")
 
 
+@pytest.mark.parametrize("kilobytes", [0, 1])
+def test_a_limit_of_file_sizes_from_the_start(kilobytes: int, recipe: Path, tmp_path: Path):
+    """`ulimit -f`: more space, or another folder, helps nobody."""
+    command = [sys.executable, "-m", "ft_harness", "run", str(recipe)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=limited(1024 * kilobytes),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert_three_lines(done.stderr, "do: raise the limit (ulimit -f")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -105,6 +117,39 @@ def test_an_adapter_folder_that_is_removed_while_training(
     assert_three_lines(err, "adapters/a/history.jsonl", "removed", "copy of the weights in")
     copy = Path(err.partition("copy of the weights in ")[2].splitlines()[0])
     assert (copy / "adapter_model.safetensors").is_file()
+    # the recipe was removed too, and the same command needs it
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = ft("run", recipe)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("where", ["save_recipe", "train"])
+def test_an_adapter_folder_that_is_removed_before_training(
+    where: str, ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What was saved by then is missing at the end; before anything was saved, nothing is."""
+    from ft_harness.pipeline import runs, stages
+
+    owner: Any = runs if where == "save_recipe" else stages
+    whole = getattr(owner, where)
+
+    def removed(*given: Any) -> Any:
+        shutil.rmtree(recipe.parent)
+        recipe.parent.mkdir()
+        return whole(*given)
+
+    monkeypatch.setattr(owner, where, removed)
+    code, _, err = ft("run", recipe)
+    if where == "train":
+        assert code == 7, err
+        assert_three_lines(
+            err, "adapters/a/recipe.yaml (and 1 more): saved by this run and removed"
+        )
+        monkeypatch.setattr(owner, where, whole)
+        code, _, err = ft("run", recipe)
+    assert code == 0, err
+    assert {path.name for path in recipe.parent.iterdir()} >= {"recipe.yaml", "data_report.json"}
 
 
 def test_results_that_are_removed_while_training(

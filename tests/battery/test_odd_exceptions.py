@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from ft_harness.cli import experiments
+from ft_harness.errors import InputError, StorageLostError
 from tests.builders.command import assert_three_lines
 from tests.evaluation.test_failed_metrics import TASK
 
@@ -134,6 +135,47 @@ def test_a_signal_while_a_fault_is_reported(ft: Any, recipe: Path, monkeypatch: 
     assert "Traceback" not in err
 
 
+def stop_and(make: Callable[[BaseException], BaseException], *, named: bool) -> Callable[..., Any]:
+    """A signal arrives, and a library makes an error of its own of what it raises."""
+
+    def fail(*_: Any) -> NoReturn:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as stopped:
+            error = make(stopped)
+            if named:
+                raise error from stopped
+            raise error from None
+        raise AssertionError
+
+    return fail
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_signal_that_a_library_wraps(
+    named: bool, ft: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As Python does up to 3.11 while it makes a class: "Error calling __set_name__"."""
+    fail = stop_and(lambda _: RuntimeError("Error calling __set_name__"), named=named)
+    monkeypatch.setattr(experiments, "_experiment", fail)
+    code, _, err = ft("run", recipe)
+    assert code == 143, err
+    assert err.startswith("terminated: ")
+
+
+def test_a_signal_within_a_fault_of_ours(ft: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where we name what a library raised, it is the signal; what is lost while the program ends is
+    no signal."""
+    stop = stop_and(lambda _: InputError("x: can't be built", "y", "z"), named=True)
+    monkeypatch.setattr(experiments, "_experiment", stop)
+    assert ft("run", recipe)[0] == 143
+    lost = stop_and(lambda _: StorageLostError("results: lost", "y", "z"), named=False)
+    monkeypatch.setattr(experiments, "_experiment", lost)
+    code, _, err = ft("run", recipe)
+    assert code == 7
+    assert_three_lines(err, "results: lost")
+
+
 @pytest.mark.parametrize("where", ["share_cores", "_quiet_libraries"])
 def test_a_fault_before_the_command_begins(where: str, ft: Any, monkeypatch: pytest.MonkeyPatch):
     owner = app.processes if where == "share_cores" else app
@@ -163,17 +205,21 @@ def test_a_signal_before_the_command_is_loaded(signum: int):
 
 
 METRIC = "def score(doc, results):\n    {fault}\n"
+IMPORTED = "{fault}\ndef score(doc, results):\n    return {{'acc': 1.0}}\n"
 
 
 @pytest.mark.parametrize("road", ["check", "eval", "lm-eval"])
-@pytest.mark.parametrize("fault", ["raise SystemExit(0)", "raise KeyboardInterrupt"])
+@pytest.mark.parametrize("code", [METRIC, IMPORTED], ids=["called", "imported"])
+@pytest.mark.parametrize(
+    "fault", ["raise SystemExit(0)", "raise GeneratorExit", "raise KeyboardInterrupt"]
+)
 def test_a_metric_that_ends_the_program(
-    fault: str, road: str, ft: Any, recipe: Path, tmp_path: Path, reviews: Path
+    fault: str, code: str, road: str, ft: Any, recipe: Path, tmp_path: Path, reviews: Path
 ):
-    """Exit 0 would say that all results are there."""
+    """Exit 0 would say that all results are there, and 70 that the fault is ours."""
     (tmp_path / "t").mkdir()
     (tmp_path / "t/odd.yaml").write_text(TASK)
-    (tmp_path / "t/own.py").write_text(METRIC.format(fault=fault))
+    (tmp_path / "t/own.py").write_text(code.format(fault=fault))
     recipe.write_text(recipe.read_text().replace("demo_sentiment", "odd, include_path: t"))
     model = recipe.read_text().partition("pretrained: ")[2].partition("}")[0]
     given = [road, recipe]
@@ -183,7 +229,9 @@ def test_a_metric_that_ends_the_program(
             "--tasks", "odd", "--include_path", "t", "--device", "cpu", "--limit", "2",
             "--metadata", f'{{"data_source": "{reviews}"}}', "--output_path", "o",
         ]  # fmt: skip
-    code, _, err = ft(*given, "--trust-task-code")
-    assert code == (70 if "Exit" in fault else 130), err
+    found, _, err = ft(*given, "--trust-task-code")
+    assert found == (3 if "Exit" in fault else 130), err
     assert "Traceback" not in err
+    if "Exit" in fault:
+        assert_three_lines(err, "own.score would end the program", fault.split()[1].strip("(0)"))
     assert not list(tmp_path.rglob("record.json"))

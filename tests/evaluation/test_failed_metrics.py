@@ -50,6 +50,7 @@ FAULTS = {
     "below its scale": "found['acc'] = -7",
     "ends the process": "raise SystemExit(0)",
     "closes a generator": "raise GeneratorExit",
+    "is in another folder and raises": "import os; os.chdir('/'); raise ValueError",
     "changes the doc and raises": "doc.clear(); doc['label']",
 }
 
@@ -91,6 +92,15 @@ def test_one_item_fails_alone(fault: str, ft: Any, recipe: Path, tmp_path: Path)
     ]
     assert json.loads(whole[0].record.model_dump_json())["back_end"]["computed"] == 0
     assert whole[0].record.scores[0].n == 24
+
+
+@pytest.mark.parametrize("fault", ["pass", "import os; os.chdir('/')"])
+def test_results_are_where_they_were_asked_for(fault: str, ft: Any, recipe: Path, tmp_path: Path):
+    """A metric that runs a program in a folder of its own moves no result there."""
+    (tmp_path / "t/own.py").write_text(METRIC.format(fault=fault))
+    code, _, err = ft("eval", recipe, "--trust-task-code")
+    assert code == 0, err
+    assert len(load_records([tmp_path / "results"])) == 1
 
 
 @pytest.mark.parametrize("change", ["doc['label'] = 99", "doc.clear()", "doc['x'] = object()"])

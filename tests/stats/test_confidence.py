@@ -84,6 +84,21 @@ def test_one_score_of_zeros_and_ones_is_wilsons() -> None:
 # --- graded scores
 
 
+def test_an_accuracy_with_halves_is_no_share() -> None:
+    """A task's own function may give half a point. Of 24 halves Wilson's interval would be that of
+    12 right ones, 0.31 to 0.69, and a change by half counts as much as one by 1."""
+    acc, graded = find_metric("acc"), replace(find_metric("acc"), binary=False)
+    halves = np.full((24, 1), 0.5)
+    halves[:4] = [[1.0], [0.0], [1.0], [0.0]]
+    low, high = score_interval(halves, acc) or (0.0, 0.0)
+    assert (low, high) == score_interval(halves, graded)
+    # the standard error of the mean is 0.5 * sqrt(4) / 24
+    assert 0.38 < low < 0.5 < high < 0.62
+    changed = np.minimum(halves + np.linspace(0.0, 0.3, 24)[:, None], 1.0)
+    pair = Sample((halves, changed))
+    assert confidence(pair, acc) == confidence(pair, graded)
+
+
 def test_scores_that_are_all_alike_have_a_width() -> None:
     """0 on all 200 items: half of beta(1, 200) lies above the end: 1 - 0.05^(1/200) = 0.0149."""
     found = score_interval(np.zeros((200, 1)), F1)

@@ -292,6 +292,10 @@ SCORES = {
     "not a number": ("float('nan')", "gives acc as nan"),
     "nothing at all": ("[]", "gives acc as []"),
     "a mapping": ("{'a': 1}", "gives acc as {'a': 1} (dict)"),
+    "too large a number": ("10 ** 400", "gives acc as 1000"),
+    "a number beyond its scale": ("7", "gives acc as 7 (int)"),
+    "an object without a number": ("type('F', (), {'__float__': lambda s: 1 / 0})()", "(F)"),
+    "an object without a text": ("type('F', (), {'__repr__': lambda s: 1 / 0})()", "an object (F)"),
     "changing lengths": (
         "[1.0] * (1 + int(results[0][0] < -1))",
         "gives acc in a form that can't be aggregated",
@@ -315,6 +319,9 @@ def test_a_metric_of_the_wrong_type_is_found_on_mock_answers(ft, folder: Path, k
         ("return {'acc': 1.0, 'mcc': 1.0}", "gives what metric_list leaves out: mcc"),
         ("return {}", "never gives what metric_list names: acc"),
         ("return [1.0]", "gives list, not a mapping of metrics"),
+        ("return {3: 1.0}", "gives 3, which is no metric's name"),
+        ("raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()", "(E: E)"),
+        ("raise ValueError('x' * 10**6)", "(ValueError: xxx"),
         ("return {'acc': doc['nowhere']}", "(KeyError: 'nowhere')"),
         ("return {'acc': 1.0 / (results[0] != '')}", "fails on the answer [''] (ZeroDivisionError"),
     ],
@@ -324,6 +331,7 @@ def test_a_scoring_function_that_fails_is_found_on_mock_answers(folder: Path, bo
     with pytest.raises(InputError) as caught:
         load(folder, GENERATED + "process_results: !function score.score\n", trust_code=True)
     assert word in caught.value.what
+    assert len(caught.value.what) < 1000
     assert caught.value.what.startswith("mine: process_results")
 
 

@@ -35,7 +35,14 @@ from ft_harness.errors import (
     message_of,
     panic_fault,
 )
-from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
+from ft_harness.storage import (
+    find_limit,
+    full_disk,
+    is_full,
+    keep_aside,
+    learn_secrets,
+    redact,
+)
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output
 
@@ -287,6 +294,7 @@ def _report(error: BaseException, debug: bool) -> int:
     """The exit code of whatever was raised; a fault is three lines on standard error."""
     if isinstance(error, OutputClosedError):
         return 128 + signal.SIGPIPE
+    error = _stop_within(error) or error
     if isinstance(error, typer.Abort):
         error = error.__cause__ or KeyboardInterrupt()  # an EOFError, for typer
     if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
@@ -303,6 +311,17 @@ def _report(error: BaseException, debug: bool) -> int:
         for line in fault.lines():
             say(line)
     return fault.exit_code
+
+
+def _stop_within(error: BaseException) -> Stopped | None:
+    """The signal of which a library made an error of its own, if it did."""
+    found: BaseException | None = error
+    ours, seen = isinstance(error, FtHarnessError), set[int]()
+    while found is not None and not isinstance(found, Stopped) and id(found) not in seen:
+        seen.add(id(found))
+        # A fault of ours that was found while the program ended says more than the signal.
+        found = found.__cause__ or (None if ours else found.__context__)
+    return found if isinstance(found, Stopped) else None
 
 
 def _say_stopped(stopped: Stopped | KeyboardInterrupt) -> int:
@@ -338,6 +357,8 @@ def _as_fault(error: BaseException) -> FtHarnessError:
         what = f"{place}: {system.strerror}" if system else message_of(error)
         return ConfigError(what, "a path that can be read", "check the path")
     if "No usable temporary directory" in message_of(error):  # Python's tempfile doesn't say why
+        if limit := find_limit(HERE):
+            return full_disk("temporary files", limit)
         return ResourceError(
             "no temporary folder can be written: no space, or no permission",
             "a folder with room for a copy of the data",

@@ -234,7 +234,7 @@ def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Diff
         return replace(measured, no_interval="too few items for an interval")
     # For pairs of 0 and 1 the two methods are exact and need no random numbers; clusters break
     # their assumption of independent items.
-    if metric.binary and measured.clusters is None:
+    if sample.is_binary(metric) and measured.clusters is None:
         methods = "inverts McNemar's mid-p test", "McNemar's mid-p test"
     else:
         units = f"random weights of {'clusters' if measured.clusters else 'items'}"

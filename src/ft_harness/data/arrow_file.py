@@ -24,6 +24,7 @@ from pyarrow import types
 
 from ft_harness.data.columns import CHARACTERS, Docs
 from ft_harness.errors import InputError, ResourceError
+from ft_harness.storage import full_disk, is_full
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -137,10 +138,11 @@ class ArrowFile:
             self._fit_schema(pyarrow.schema(list(types.items())))
             self._write(arrays)
         except OSError as error:
+            cure = "free space, or name a folder with room in TMPDIR"
             raise ResourceError(
                 f"{self._path}: can't be written ({error})",
                 "room for a copy of the data in the temporary folder",
-                "free space, or name a folder with room in TMPDIR",
+                full_disk(self._path, error, cure).action if is_full(error) else cure,
             ) from error
         self._columns = {name: [] for name in self._columns}
         self._pending = 0

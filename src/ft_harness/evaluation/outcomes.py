@@ -48,9 +48,7 @@ def failing_alone(task: ConfigurableTask) -> Iterator[None]:
         # Our own errors name what to change, and a machine without memory is no fault of one doc.
         except (FtHarnessError, MemoryError):
             raise
-        # whatever a task's own function raises; of those that are no Exceptions, what a signal
-        # raises is not its own
-        except (Exception, SystemExit, GeneratorExit) as error:
+        except Exception as error:  # whatever a task's own function raises
             reason = f"the task's metric failed ({type(error).__name__}: {first_line(error)})"
             return dict.fromkeys(aggregates, FailedScore(reason))
         return scores

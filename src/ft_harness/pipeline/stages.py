@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,14 @@ from typing import Any
 
 from ft_harness import processes, storage
 from ft_harness.data.data_report import DATA_REPORT_FILE
-from ft_harness.errors import Findings, FtHarnessError, Notice, ResourceError, raise_problems
+from ft_harness.errors import (
+    Findings,
+    FtHarnessError,
+    Notice,
+    ResourceError,
+    StorageLostError,
+    raise_problems,
+)
 from ft_harness.evaluation import Job, ModelState, evaluate, finished, plan_jobs
 from ft_harness.evaluation.backends import server
 from ft_harness.models import adapters
@@ -26,9 +33,9 @@ from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.training_scores import plan_scorer
-from ft_harness.recipe import TrainSection, keep_recipe
+from ft_harness.recipe import RECIPE_FILE, TrainSection, keep_recipe
 from ft_harness.records import Card, Evaluation, base_subject, write_kept
-from ft_harness.storage import locked
+from ft_harness.storage import check_kept, locked
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.rendering import RenderedTask, answer_text
 from ft_harness.training import (
@@ -229,6 +236,8 @@ def train_stage(
         # Before the training: a report on a killed run has it too.
         if stage.checked.data is not None:
             write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
+        saved = (experiment.folder / name for name in (RECIPE_FILE, DATA_REPORT_FILE))
+        before = [path for path in saved if path.is_file()]
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
@@ -240,7 +249,9 @@ def train_stage(
         if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
             say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
-        return train(plan, experiment.folder, scorer)
+        card = train(plan, experiment.folder, scorer)
+        check_kept(before)
+        return card
 
 
 def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
@@ -255,13 +266,18 @@ def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
 
 @contextmanager
 def resumable(experiment: Experiment) -> Iterator[None]:
-    """Context in which an error of memory or disk names the command that continues.
+    """Context in which an error of memory or disk names the command that continues; a recipe that
+    was removed with its folder is there again, as that command needs it.
 
     Raises:
         ResourceError: with that command.
     """
     try:
         yield
+    except StorageLostError:
+        with suppress(FtHarnessError):
+            keep_recipe(experiment.source, experiment.recipe, experiment.folder)
+        raise
     except ResourceError as error:
         raise ResourceError(
             error.what, error.expected, f"{error.action}: {experiment.command}"

@@ -16,6 +16,7 @@ from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
 from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.records import Evaluation, Record, Score
+from ft_harness.stats import wilson_interval
 from ft_harness.storage import canonical_json, sha256_text
 
 SCHEMA_VERSION = "0.3.0"
@@ -199,7 +200,9 @@ def _method(record: Record, score: Score) -> str:
         binary = find_metric(score.metric).binary
     except InputError:  # a metric of another program's
         binary = False
-    if binary and cluster is None:
+    # a task's own function may give others than zeros and ones
+    right = round((score.value or 0.0) * score.n)
+    if binary and cluster is None and (score.low, score.high) == wilson_interval(right, score.n):
         return "Wilson score interval"
     return f"random weights of {'clusters' if cluster else 'items'} (ft-harness docs/statistics.md)"
 

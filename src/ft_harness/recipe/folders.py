@@ -86,7 +86,10 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
 
 
 def _copy(source: Path, recipe: Recipe) -> str:
-    """The source's text, with the fields that `--set` changed."""
+    """The source's text, with the fields that `--set` changed; only the fields of a source that was
+    removed since it was read."""
+    if not source.is_file():
+        return write_recipe(redact_values(recipe.written()))
     text, own = source.read_text(encoding="utf-8"), load_recipe(source)
     settings = write_overrides(own, recipe)
     if settings != []:

@@ -80,6 +80,11 @@ class Sample:
     def units(self) -> Units:
         return make_units(self.sides, self.clusters)
 
+    def is_binary(self, measure: Measure) -> bool:
+        """Whether the measure is one of zeros and ones, and these are; a task's own function may
+        give others."""
+        return measure.binary and all(bool(np.isin(side, (0, 1)).all()) for side in self.sides)
+
     @cached_property
     def draws(self) -> tuple[Array, Array]:
         """The random weights, as `draw_weights` gives them."""
@@ -107,8 +112,8 @@ class Sample:
             return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
         if len(edges) == 1:
             rows = edges[0].reshape(-1, edges[0].shape[-1])
-        elif (
-            len(edges[0]) == 1 and not measure.binary
+        elif len(edges[0]) == 1 and not self.is_binary(
+            measure
         ):  # an average item of one side, at either end on the other
             base, tuned = (
                 np.broadcast_to(side.mean(axis=0), edge[0].shape)

@@ -93,7 +93,7 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     Zeros and ones that stand alone are computed without random weights. `None` for fewer than two
     units, an undefined value, or where a few units hold nearly all the weight.
     """
-    if measure.binary and sample.clusters is None and len(sample.sides) == 2:
+    if len(sample.sides) == 2 and sample.clusters is None and sample.is_binary(measure):
         changes = sample.sides[1] - sample.sides[0]
         gained, lost = int((changes > 0).sum()), int((changes < 0).sum())
         interval = paired_interval(gained, lost, len(changes))
@@ -225,11 +225,12 @@ def score_interval(
 ) -> Interval | None:
     """95 % interval of one score, statistics [n, K]: Wilson's for zeros and ones that stand alone,
     else that of `confidence`. None for no items, and as there."""
-    if measure.binary and clusters is None:
+    sample = Sample((statistics,), clusters, resampling)
+    if clusters is None and sample.is_binary(measure):
         return wilson_interval(int(statistics.sum()), len(statistics))
     if len(statistics) < 2:
         return None
-    interval = confidence(Sample((statistics,), clusters, resampling), measure).interval
+    interval = confidence(sample, measure).interval
     if interval is None or not math.isinf(measure.scale):
         return interval
     return math.exp(interval[0]), math.exp(interval[1])

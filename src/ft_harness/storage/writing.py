@@ -120,16 +120,14 @@ def is_full(error: BaseException) -> bool:
     return "no space left" in said.lower() or (found is not None and int(found[1]) in _FULL)
 
 
-def full_disk(place: Path | str, error: BaseException) -> ResourceError:
-    """The error for a full disk, see `is_full`."""
-    reason = (
-        "a file may not become that large: see ulimit -f"
-        if (isinstance(error, OSError) and error.errno == errno.EFBIG)
-        or "too large" in message_of(error)
-        else "the disk is full"
-    )
+def full_disk(place: Path | str, error: BaseException, cure: str = "free space") -> ResourceError:
+    """The error for a full disk, see `is_full`; `cure`: what makes room there."""
+    reason = "the disk is full"
+    if getattr(error, "errno", None) == errno.EFBIG or "too large" in message_of(error):
+        reason = "a file may not become that large: see ulimit -f"
+        cure = "raise the limit (ulimit -f unlimited)"
     return ResourceError(
-        f"{place}: {reason}", "room for the results", "free space, then run the same command again"
+        f"{place}: {reason}", "room for the results", f"{cure}, then run the same command again"
     )
 
 
@@ -342,6 +340,8 @@ def problems(folder: Path) -> list[FtHarnessError]:
         probe.write_bytes(b"probe")
         probe.unlink()
     except OSError as error:
+        if is_full(error):
+            return [full_disk(folder, error)]
         reason = error.strerror or type(error).__name__
         return [
             ConfigError(

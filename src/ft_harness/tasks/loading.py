@@ -63,9 +63,11 @@ def _configuration(definition: TaskDefinition) -> dict[str, Any]:
                 key: _import_functions(value, file.path.resolve().parent)
                 for key, value in file.content.items()
             }
-        except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        except (FtHarnessError, MemoryError):
+            raise
+        except Exception as error:  # whatever a module of the task's own raises
             raise InputError(
-                f"{file.path}: can't be loaded ({error})",
+                f"{file.path}: can't be loaded ({first_line(error)})",
                 "functions that can be imported",
                 "fix the file",
             ) from error

@@ -85,15 +85,14 @@ def mock_problems(task: ConfigurableTask) -> list[FtHarnessError]:
             except FtHarnessError as error:
                 return [error]
             except Exception as error:  # whatever a task's own function raises
-                return [
-                    _mock_problem(
-                        name, f"fails on the answer {results!r} ({type(error).__name__}: {error})"
-                    )
-                ]
+                said = f"{type(error).__name__}: {first_line(error)}"
+                return [_mock_problem(name, f"fails on the answer {results!r} ({said})")]
             if not isinstance(scores, Mapping):
                 return [
                     _mock_problem(name, f"gives {type(scores).__name__}, not a mapping of metrics")
                 ]
+            if odd := [key for key in scores if not isinstance(key, str)]:
+                return [_mock_problem(name, f"gives {_shown(odd[0])}, which is no metric's name")]
             for metric, value in scores.items():
                 items.setdefault(metric, []).append(value)
     listed = list(task.higher_is_better())
@@ -124,8 +123,9 @@ def _misfits(
 ) -> Iterator[InputError]:
     """The fault of one metric's mock values, if there is one."""
     values, name = items[metric], task.config.task
-    if odd := [value for value in values if not _is_score(value)]:
-        yield _mock_problem(name, f"gives {metric} as {odd[0]!r} ({type(odd[0]).__name__})")
+    if odd := [value for value in values if not _is_score(value, metric)]:
+        kind = type(odd[0]).__name__
+        yield _mock_problem(name, f"gives {metric} as {_shown(odd[0])} ({kind})")
         return
     own = task.aggregation().get(metric)
     if own is None:
@@ -136,22 +136,33 @@ def _misfits(
             total = aggregate(values)
         except Exception as error:  # a task's own aggregation, or another metric's statistics
             yield _mock_problem(
-                name, f"gives {metric} in a form that can't be aggregated ({error})"
+                name, f"gives {metric} in a form that can't be aggregated ({first_line(error)})"
             )
             return
         if not (total is None or _is_score(total)):
-            yield _mock_problem(name, f"gives {metric}, whose aggregate is {total!r}")
+            yield _mock_problem(name, f"gives {metric}, whose aggregate is {_shown(total)}")
             return
 
 
-def _is_score(value: Any) -> bool:
-    """A finite number, a list of them, or None."""
+def _is_score(value: Any, metric: str | None = None) -> bool:
+    """A finite number, on the scale of the metric if one is given; a list of numbers, or None."""
     if value is None:
         return True
-    parts = value if isinstance(value, list | tuple) else [value]
+    is_list = isinstance(value, list | tuple)
+    parts = value if is_list else [value]
     try:
+        if metric is not None and not is_list:
+            find_metric(metric).check(float(value))
         return bool(parts) and all(
             not isinstance(part, str) and math.isfinite(part) for part in parts
         )
-    except TypeError:
+    except Exception:  # whatever an object raises that is asked for its number
         return False
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value's text; of one that has none, nothing."""
+    try:
+        return repr(value)[:200]
+    except Exception:
+        return "an object"

@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import yaml
@@ -23,7 +23,7 @@ from lm_eval.filters import extraction
 from lm_eval.models.utils import has_bos_prefix
 from lm_eval.tasks import _yaml_loader
 
-from ft_harness.errors import PolicyError
+from ft_harness.errors import PolicyError, first_line
 from ft_harness.models import trust, watcher
 from ft_harness.models.templates import LimitedEnvironment
 
@@ -120,7 +120,8 @@ def import_function(name: str, folder: Path) -> Any:
     if trust.is_ours(name):
         return trust.our_function(name)
     _check_code(f"!function {name}", Path(folder))
-    return _import_function(name, folder)
+    with _contained(name):
+        return _contain(_import_function(name, folder), name)
 
 
 def _load_module(path: Path) -> Any:
@@ -129,8 +130,37 @@ def _load_module(path: Path) -> Any:
 
 
 def _import_old_function(loader: Any, node: Any, yaml_path: Any) -> Any:
-    _check_code(f"!function {loader.construct_scalar(node)}", Path(yaml_path).parent)
-    return _import_any_function(loader, node, yaml_path)
+    name = loader.construct_scalar(node)
+    _check_code(f"!function {name}", Path(yaml_path).parent)
+    with _contained(name):
+        return _contain(_import_any_function(loader, node, yaml_path), name)
+
+
+@contextmanager
+def _contained(name: str) -> Iterator[None]:
+    """Context in which a task's own function neither ends the program, with an exit code that says
+    that all is done, nor moves it to another folder, where results would be written."""
+    folder = os.getcwd()
+    try:
+        yield
+    except (SystemExit, GeneratorExit) as stop:
+        said = f"{type(stop).__name__}: {first_line(stop)}"
+        raise RuntimeError(f"{name} would end the program ({said})") from stop
+    finally:
+        os.chdir(folder)
+
+
+def _contain(found: Any, name: str) -> Any:
+    """A function, which runs contained; anything else as it is."""
+    if not isinstance(found, FunctionType):
+        return found
+
+    @wraps(found)
+    def contained(*arguments: Any, **options: Any) -> Any:
+        with _contained(name):
+            return found(*arguments, **options)
+
+    return contained
 
 
 def _get_metric(name: str, hf_evaluate_metric: bool = False) -> Any:
