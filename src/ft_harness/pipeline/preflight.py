@@ -15,6 +15,7 @@ from ft_harness.errors import (
     Findings,
     FtHarnessError,
     InputError,
+    Notice,
     ProblemsError,
     raise_problems,
     suggest,
@@ -27,7 +28,7 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
-from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe
+from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe, idle_fields
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -229,6 +230,10 @@ def check(
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked)
+    findings.notices += [
+        Notice(f"{field} is not used: {why}", f"leave {field} out, or change what puts it out")
+        for field, why in idle_fields(recipe, trains=scope.trains)
+    ]
     if not scope.trains:
         return checked
     data = reading.report(checked.tasks, form)
