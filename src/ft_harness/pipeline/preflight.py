@@ -230,10 +230,6 @@ def check(
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked)
-    findings.notices += [
-        Notice(f"{field} is not used: {why}", f"leave {field} out, or change what puts it out")
-        for field, why in idle_fields(recipe, trains=scope.trains)
-    ]
     if not scope.trains:
         return checked
     data = reading.report(checked.tasks, form)
@@ -253,6 +249,10 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     """Faults of the docs, and of the recipe's demands on them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
+    findings.notices += [
+        Notice(f"{field} is not used: {why}", f"leave {field} out, or change what puts it out")
+        for field, why in idle_fields(recipe, trains=scope.trains)
+    ]
     objective = recipe.train.objective
     faults += task_training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
