@@ -1043,7 +1043,9 @@ def test_empty_answers_are_said(write: Write) -> None:
         "Every answer of the tuned model is empty or unreadable."
     )
     assert compare(tuned, base).sentence.endswith(
-        "Every answer of the base model is empty or unreadable."
+        "Every answer of the base model is empty or unreadable. 10 of the 10 gained items had a base "
+        "answer that was empty or cut off: the gain is one of format, and not shown to be one of "
+        "skill."
     )
     assert "empty" not in compare(base, base).sentence
 
@@ -1396,7 +1398,9 @@ def test_sentences_tell_what_else_the_comparisons_differ_in(write: Write) -> Non
         said = state_study(
             aggregate([each for pair in pairs for each in pair], name="n", command="c")
         )
-        return [sentence.partition(": ")[0] for sentence in said if "family" not in sentence]
+        return [
+            sentence.partition(": ")[0] for sentence in said if "decide, each by" not in sentence
+        ]
 
     assert leads({"num_fewshot": 0}, {"num_fewshot": 5}) == ["0-shot", "5-shot"]
     assert leads({"num_fewshot": 0, "limit": 20}, {"num_fewshot": 5}) == [

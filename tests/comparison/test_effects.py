@@ -69,11 +69,13 @@ def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
 
     size, rate = state_sweep(study_of({}))[-2:]
     assert size.startswith(
-        "train_size makes no significant difference with learning_rate 0.001: from"
+        "train_size: no other value is shown to differ from the reference with learning_rate 0.001; "
+        "the largest difference is from"
     )
     assert "from 200 to 400" in size
     assert rate.startswith(
-        "learning_rate makes no significant difference with train_size 400: from"
+        "learning_rate: no other value is shown to differ from the reference with train_size 400; the "
+        "largest difference is from"
     )
     *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
     assert both.startswith("train_size and learning_rate")
@@ -95,7 +97,10 @@ def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     assert first.p_adjusted == pytest.approx(0.0625)
     assert not first.is_significant
     assert (second.change.p, second.p_adjusted) == (1.0, 1.0)
-    assert "train_size makes no significant difference: from 200 to 400" in state_sweep(study)[1]
+    assert (
+        "train_size: no other value is shown to differ from the reference; the largest difference is "
+        "from 200 to 400" in state_sweep(study)[1]
+    )
     alone = measure_sweep("mine", AXES, True, [measured(400, 1, all_ten), measured(200, 1, five)])
     assert alone.effects[0].is_significant
     assert state_sweep(alone)[1].startswith(

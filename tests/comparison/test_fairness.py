@@ -276,8 +276,8 @@ def test_what_neither_side_says_is_a_footnote_for_one_version_only(tmp_path: Pat
     assert conditions_of(base.record)["max_length"] is None
     row = headline(compare(base, same).rows)
     assert row.footnotes == [
-        "lm-eval 0.4.9 does not record weights, max_length: whether both sides agree in that was "
-        "not checked"
+        "lm-eval 0.4.9 does not record weights, max_length, so it was not checked that they are the "
+        "same for base and tuned"
     ]
     assert refuse(base, other)["max_length"] == ["unknown", "unknown"]
     assert find_mismatches(base.record, same.record) == {}

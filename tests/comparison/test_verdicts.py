@@ -17,7 +17,9 @@ from ft_harness.comparison.study import Comparison, Row
 from ft_harness.records import Evaluation
 from ft_harness.report.cells import measured_cells
 from tests.builders.records import (
+    ANSWER_METRICS,
     LABEL_METRICS,
+    answer_samples,
     label_samples,
     make_card,
     make_record,
@@ -119,8 +121,8 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "control"
     )
     assert said[-1] == (
-        "The control tasks are a family of 2 deciding comparisons; their p is not adjusted. If "
-        "nothing had changed anywhere, about 0.1 false verdicts would be expected."
+        "2 comparisons of control tasks decide, each by its own p: if nothing had changed anywhere, "
+        "chance alone would call about 0.1 of them improved or worse."
     )
 
 
@@ -281,6 +283,33 @@ def test_a_gain_of_format_is_called_so(write: Write) -> None:
     assert not [line for line in said if "format" in line]
 
 
+def test_short_answers_of_the_base_that_were_empty_or_cut_are_a_gain_of_format(
+    write: Write,
+) -> None:
+    """40 items: the base's answers are cut (20), empty (10) or of another color (10); 30 of the
+    tuned ones are right, 8 of these where the base named another color."""
+    golds = ["red"] * 40
+    flags = [(0.0, 1.0)] * 20 + [(1.0, 0.0)] * 10 + [(0.0, 0.0)] * 10
+    names = (*ANSWER_METRICS, "empty", "truncated")
+
+    def write_side(
+        name: str | None, answers: Sequence[str], of: list[tuple[float, float]]
+    ) -> Evaluation:
+        samples = [
+            sample.model_copy(update={"scores": sample.scores | {"empty": empty, "truncated": cut}})
+            for sample, (empty, cut) in zip(answer_samples(golds, answers), of, strict=True)
+        ]
+        return write(make_record(name, metrics=names), samples)
+
+    base = write_side(None, ["blue"] * 40, flags)
+    tuned = ["red"] * 22 + ["blue"] * 10 + ["red"] * 8
+    said = compare(base, write_side("x", tuned, [(0.0, 0.0)] * 40)).cautions
+    assert (
+        "22 of the 30 gained items had a base answer that was empty or cut off: the gain is one of "
+        "format, and not shown to be one of skill."
+    ) in said
+
+
 def test_an_adapter_that_changed_nothing_comes_before_power(write: Write) -> None:
     base, _ = changed(100, 0, 0)
     pair = scored(write, None, base), scored(write, "x", base)
@@ -345,3 +374,15 @@ def test_metrics_that_are_asked_for_lead_the_sentence_and_change_no_verdict(writ
     assert asked.finding.startswith("Macro F1 on demo_nli")
     assert (asked.headline.metric, asked.headline.primary) == ("f1_macro", False)
     assert [judged(row) for row in asked.rows] == [judged(row) for row in usual.rows]
+
+
+def test_a_class_that_the_base_answered_to_everything_lost_no_skill(write: Write) -> None:
+    """60 items of three classes: the base says 'positive' to all, the tuned model is right."""
+    golds = [number % 3 for number in range(60)]
+    base = write(make_record(None), label_samples(golds, [2] * 60, LABELS))
+    tuned = [gold if gold != 2 else number % 2 for number, gold in enumerate(golds)]
+    said = compare(base, write(make_record("x"), label_samples(golds, tuned, LABELS))).cautions
+    assert (
+        "Recall fell: 'positive' from 100.0 % (the answer of the base model to nearly every item) to "
+        "0.0 %."
+    ) in said

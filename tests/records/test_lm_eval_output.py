@@ -66,8 +66,8 @@ def test_the_report_on_plain_lm_eval_output(ft, both: Path, tmp_path: Path):
     assert row["p"] == pytest.approx(
         2 * (math.comb(10, 0) + math.comb(10, 1) + math.comb(10, 2) / 2) / 2**10
     )  # mid-p of 8 against 2
-    unchecked = "whether both sides agree in that was not checked"
-    assert row["footnotes"] == [f"lm-eval 0.4.13 does not record weights: {unchecked}"]
+    unchecked = "so it was not checked that they are the same for base and tuned"
+    assert row["footnotes"] == [f"lm-eval 0.4.13 does not record weights, {unchecked}"]
     text = (tmp_path / "results/reports/report/report.md").read_text()
     assert "scored by" in text
     assert "whether they change what it says" in text

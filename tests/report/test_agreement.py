@@ -137,8 +137,8 @@ def test_families_are_stated_with_their_members() -> None:
     ]
     text = section(render_whole(study_of(primary_row(0.4, 0.6), families=families), {}), "Families")
     # 2 x 0.05
-    assert "2 deciding comparisons; their p is not adjusted" in text
-    assert "about 0.1 false verdicts would be expected" in text
+    assert "2 comparisons of trained tasks decide, each by its own p" in text
+    assert "chance alone would call about 0.1 of them improved or worse" in text
     assert [line[0] for line in Page(text).tables[0][1:]] == [*["trained task"] * 2, "control task"]
 
 

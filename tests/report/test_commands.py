@@ -10,6 +10,7 @@ import yaml
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.recipe import Recipe
+from ft_harness.records.schema import ForeignOutput
 from ft_harness.report.command_section import command_section
 from ft_harness.report.document import Verbatim
 from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
@@ -161,3 +162,35 @@ def test_a_sweep_needs_its_recipe_with_what_varies() -> None:
     assert script.text.startswith(f"mkdir -p adapters/mine\n{begin}")
     assert script.text.endswith(end)
     assert yaml.safe_load(script.text.partition(begin)[2].removesuffix(end)) == written
+
+
+def test_what_lm_eval_scored_is_written_where_the_report_reads_it() -> None:
+    """lm-eval puts its files into a folder named after the model, in the one that it is given."""
+    found = make_comparison(
+        "t", "test", {"acc": (0.5, 0.7)}, [make_row("t", "test", "acc", (0.5, 0.7))], adapter="mine"
+    )
+    settings = found.base.settings.model_copy(update={"back_end": "hf"})
+    model = found.base.model.model_copy(update={"pretrained": "some/model"})
+    paths = ("old/base/some__model/samples_t.jsonl", "flat/samples_t.jsonl")
+    base, tuned = (
+        record.model_copy(
+            update={
+                "settings": settings,
+                "model": model,
+                "recipe": None,
+                "adapter": None,
+                "foreign": ForeignOutput(
+                    program="lm-eval 0.4.13", file=path, unknown=[], unchecked=[]
+                ),
+            }
+        )
+        for record, path in zip((found.base, found.tuned), paths, strict=True)
+    )
+    found = found.model_copy(update={"base": base, "tuned": tuned})
+    study = Study(
+        name="x", comparisons=[found], adapters=[], notes=[], command="ft-harness report old"
+    )
+    *_, lines = (block for block in command_section(study) if isinstance(block, Verbatim))
+    first, second = lines.text.splitlines()
+    assert first.endswith(" --log_samples --output_path old/base")
+    assert second.endswith(" --log_samples --output_path flat")

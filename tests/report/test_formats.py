@@ -259,7 +259,7 @@ def test_json_gives_the_sentences_first():
     found = json.loads(
         json_page(build_document(make_study())), parse_constant=lambda name: pytest.fail(name)
     )
-    assert found["title"] == "Two small tasks"
+    assert found["title"] == "Two small tasks: before and after fine-tuning"
     assert found["sentences"] == state_study(make_study())
     assert found["tables"][0]["name"] == "scores"
     assert found["tables"][0]["rows"][0][:5] == ["snli_custom", "test", "acc", 0.3912, 0.7312]
@@ -323,7 +323,8 @@ def html_of_hostile(payload: str) -> HtmlPage:
 @pytest.mark.parametrize("payload", SHORT, ids=lambda payload: ascii(payload[:20]))
 def test_hostile_text_is_shown_letter_by_letter_in_html(payload):
     found = html_of_hostile(payload)
-    assert ("h1", one_line(payload)) in [(tag, text) for tag, text in found.texts]
+    title = one_line(f"{payload}: before and after fine-tuning")
+    assert ("h1", title) in [(tag, text) for tag, text in found.texts]
 
 
 def test_the_policy_of_the_page_forbids_everything_but_its_own_style_and_script():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.cases import Answer, Item, Listing
 from ft_harness.report import (
     build_document,
@@ -30,6 +31,7 @@ from tests.builders.study import (
     PAYLOADS,
     make_hostile,
     make_study,
+    make_varied_study,
     make_wide_study,
     render_html,
 )
@@ -450,6 +452,31 @@ def test_the_first_screen_holds_the_answer_of_thirty_comparisons(
     assert max(bottom for *_, bottom in lines) < 900
     assert max(right for _, _, right, _ in lines) <= 1280
     assert len(boxes(screen, ".verdict tbody .interval .dot")) == 30
+
+
+def test_the_verdicts_of_a_sweep_are_in_sight(screen: Browser, folder: Path):
+    """Adapters of a sweep have long names, and columns for shots and seeds."""
+    text = (
+        make_varied_study().model_dump_json().replace('"large"', '"exam-learning_rate_0.001-s_1"')
+    )
+    text = text.replace('"small"', '"exam-learning_rate_0.0001-s_0"')
+    page = write_page(folder, render_html(Study.model_validate_json(text), {}), "long-names")
+    screen.look(1280, 900)
+    screen.open(page)
+    table = "document.querySelector('#scores ~ .wide')"
+    assert screen.run(f"{table}.scrollWidth <= {table}.clientWidth")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_number_of_a_card_is_parted_from_its_name(
+    screen: Browser, pages: dict[str, Path], width: int
+):
+    """ "n = 300" is on one line."""
+    screen.look(width, 900)
+    screen.open(pages["usual"])
+    assert "n = 300," in screen.texts(".certainty span")
+    tall = "[...document.querySelectorAll('.certainty span')].map((each) => each.getClientRects())"
+    assert set(screen.run(f"{tall}.map((each) => each.length)")) == {1}
 
 
 @pytest.mark.parametrize("name", ["usual", "thirty"])

@@ -135,4 +135,13 @@ def test_many_adapters_leave_their_lines_to_the_page() -> None:
     assert "adapter-29" in markdown.partition("## Scores")[2].partition("\n## ")[0]
     assert "## Training\n" not in markdown
     assert "## All metrics" not in markdown
-    assert "Scores by split, Scores by label, " in markdown.rpartition("## Not printed here")[2]
+    left = markdown.rpartition("## Not printed here")[2]
+    assert "Only in the page, `report.html`: Scores by split, Training, " in left
+
+
+def test_what_is_printed_in_part_is_not_named_as_left_out() -> None:
+    left = render_markdown(make_full(2), {}).rpartition("## Not printed here")[2]
+    assert left.strip() == (
+        "- Printed here in part, whole in the page, `report.html`: Scores by label, Recipes, "
+        "Training, Cases, Signatures, Provenance."
+    )

@@ -291,3 +291,21 @@ def test_the_numbers_of_every_figure_are_at_hand():
     assert dict(zip(CURVE_COLUMNS, entry, strict=True))["learning_rate"] == 2e-4
     spent = dict(zip(TRADEOFF_COLUMNS, tradeoff_rows(timed(study))[0], strict=True))
     assert (spent["spent"], spent["base"], spent["tuned"]) == (60.0, 0.4, 0.5)
+
+
+def test_what_tells_long_names_apart_is_kept():
+    """28 characters are shown: what all names begin with goes first, then what is in the middle."""
+    names = [f"exam-learning_rate_{rate}-seed_0" for rate in ("0.0001", "0.001")]
+    assert style.short_names(names) == {
+        names[0]: "…learning_rate_0.0001-seed_0",
+        names[1]: "…learning_rate_0.001-seed_0",
+    }
+    assert style.short_names(["mine", "yours"]) == {"mine": "mine", "yours": "yours"}
+    long = [f"study-{'batch_size_16-' * 4}seed_{seed}" for seed in (0, 1)]
+    assert list(style.short_names(long).values()) == ["…seed_0", "…seed_1"]
+    apart = [f"{start}-{'x' * 40}-{start}" for start in ("first", "second")]
+    assert list(style.short_names(apart).values()) == [
+        "first-xxxxxxxx…xxxxxxx-first",
+        "second-xxxxxxx…xxxxxx-second",
+    ]
+    assert list(style.short_names(["a" * 40]).values()) == [f"{'a' * 27}…"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.amounts import duration
 from ft_harness.comparison.sentences import state_runs, state_study
 from ft_harness.comparison.study import Comparison
 from ft_harness.comparison.sweep_study import PointResult, Setting, SweepStudy
 from ft_harness.report.caution_section import state_cautions
+from ft_harness.report.contents import build_document
 from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
 from tests.report.test_report import section
 
@@ -68,7 +70,7 @@ def test_each_run_is_held_against_its_base():
     )
     assert control == (
         "Against the base, accuracy on control task sst2_custom (test): 2 no evidence (slow +1.0 "
-        "points, quick +1.0 points); cautions hold for 1 of 2."
+        "points, quick +1.0 points); 1 of these 2 comes with a caution."
     )
 
 
@@ -78,12 +80,13 @@ def test_cautions_of_every_run_are_printed():
     text = render_markdown(a_sweep(), {})
     assert "from 91.3 % to 11.7 %" in section(text, "Cautions")
     forgetting = section(text, "Forgetting")
-    assert "nothing was lost, and cautions hold for 1 of them." in forgetting
+    assert "nothing was lost, and 1 of them comes with a caution." in forgetting
 
 
 def test_parts_about_the_reference_say_so():
     text = render_markdown(a_sweep(), {})
-    assert section(text, "Training").lstrip().startswith("Only about slow.")
+    said = "Only about the reference: slow. Sweep, Scores and Cost show all runs."
+    assert section(text, "Training").lstrip().startswith(said)
     assert "Only about" not in section(text, "Scores")
 
 
@@ -94,3 +97,38 @@ def test_the_main_table_names_the_test_behind_p():
 def test_a_control_is_named_once():
     study = a_sweep().model_copy(update={"sweep": None})
     assert any(line.startswith("control task of quick: ") for line in state_study(study))
+
+
+def test_the_recipes_of_a_sweep_show_what_it_varies():
+    """Of all its adapters: the reference's alone would differ in their seeds."""
+    study = a_sweep()
+    first, second = study.adapters
+    recipe = {**second.card.recipe, "train": {**second.card.recipe["train"], "learning_rate": 0.01}}
+    quick = second.model_copy(update={"card": second.card.model_copy(update={"recipe": recipe})})
+    text = render_markdown(study.model_copy(update={"adapters": [first, quick]}), {})
+    recipes = section(text, "Recipes")
+    assert "The settings in which the recipes differ; all others are the same." in recipes
+    assert "`train.learning_rate`" in recipes
+    assert "| quick   | 0.01" in recipes
+
+
+def test_the_cost_of_all_adapters_is_summed():
+    """Two adapters of one base: its scoring is counted once for each evaluation."""
+    study = a_sweep()
+    seconds = [each.card.cost.seconds for each in study.adapters]
+    said = section(render_markdown(study, {}), "Cost")
+    assert f"In all: {duration(sum(seconds))} of training" in said
+
+
+def test_the_title_says_what_was_swept():
+    study = a_sweep()
+    assert build_document(study).title == "mine: a sweep of learning_rate"
+    trained = study.model_copy(update={"sweep": None})
+    assert build_document(trained).title == "mine: before and after fine-tuning"
+    plain = trained.model_copy(update={"adapters": [], "comparisons": []})
+    assert build_document(plain).title == "mine"
+
+
+def test_a_sweep_without_a_choice_says_so():
+    said = section(render_markdown(a_sweep(), {}), "Sweep")
+    assert "No setting was chosen on validation" in said

@@ -42,7 +42,7 @@ def test_a_card_a_task_with_what_decides():
         "95 % interval +27.9 to +39.9, Holm-adjusted p < 0.001, n = 300, one training seed"
     )
     assert (line.verdict, line.tone) == ("improved", "better")
-    assert verdicts.tally == [("improved", "better", 2)]
+    assert verdicts.tallies == [("", [("improved", "better", 2)])]
 
 
 def test_a_difference_is_drawn_where_it_is_between_zero_and_the_farthest_end():
@@ -67,10 +67,9 @@ def test_several_comparisons_of_a_task_share_a_card_and_an_axis():
     zeros = {line.drawn.zero for line in first.lines if line.drawn}
     assert len(zeros) == 1
     assert (second.title, second.place) == ("other", "test, accuracy, control task")
-    assert find_verdicts(make_varied_study()).tally == [
-        ("worse", "worse", 1),
-        ("no evidence", "none", 4),
-    ]
+    trained, control = find_verdicts(make_varied_study()).tallies
+    assert trained == ("Trained tasks", [("no evidence", "none", 4)])
+    assert control == ("Control tasks", [("worse", "worse", 1)])
 
 
 def test_a_caution_is_said_once_with_the_lines_it_belongs_to():

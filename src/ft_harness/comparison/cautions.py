@@ -102,8 +102,11 @@ def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: boo
     lost = [
         each for each, p in zip(recalls, adjusted, strict=True) if p < stats.ALPHA and each.is_worse
     ]
+    answers, golds = (pairs.texts(name)[0] for name in ("prediction", "target"))
+    collapsed = remarks.find_collapse(answers, golds)
     return remarks.remark_lost_classes(
-        sorted(lost, key=lambda each: (each.tuned or 0.0) - (each.base or 0.0))
+        sorted(lost, key=lambda each: (each.tuned or 0.0) - (each.base or 0.0)),
+        collapsed[0] if collapsed else None,
     )
 
 
@@ -120,15 +123,21 @@ def _count_recalls(pairs: Pairs) -> list[Recall]:
 
 
 def _find_gain_of_format(pairs: Pairs) -> str | None:
-    """How many gained items had an answer of the base that could not be read."""
-    deciding = find_deciding(pairs.base.columns.keys() & pairs.tuned.columns.keys())
-    if deciding not in DECIDING_METRICS or "invalid" not in pairs.base.columns:
-        return None
-    # NaN, a missing score, is equal to neither 0 nor 1, so that such items are in no count.
-    before, after = (side[:, 0] for side in pairs.statistics(deciding))
-    gained = (before == 0) & (after == 1)
-    unreadable = gained & (pairs.statistics("invalid")[0][:, 0] == 1)
-    return remarks.remark_format(int(unreadable.sum()), int(gained.sum()))
+    """How many gained items had an answer of the base that could not be read, or none."""
+    columns = pairs.base.columns
+    deciding = find_deciding(columns.keys() & pairs.tuned.columns.keys())
+    for what, names in remarks.UNREADABLE.items():
+        # in SQuAD v2 an empty answer says that there is none
+        abstains = "NoAns_exact" in columns
+        known = [name for name in names if name in columns and (name != "empty" or not abstains)]
+        if deciding not in DECIDING_METRICS or not known:
+            continue
+        # NaN, a missing score, is equal to neither 0 nor 1: such items are in no count.
+        before, after = (side[:, 0] for side in pairs.statistics(deciding))
+        gained = (before == 0) & (after == 1)
+        unread = np.any([pairs.statistics(name)[0][:, 0] == 1 for name in known], axis=0)
+        return remarks.remark_format(what, int((gained & unread).sum()), int(gained.sum()))
+    return None
 
 
 def _is_same(base: Evaluation, tuned: Evaluation) -> bool:

@@ -82,7 +82,7 @@ class Terms:
         unknown = find_unknown(base, tuned)
         if unknown and base.foreign:
             said = f"{base.foreign.program} does not record {', '.join(unknown)}"
-            yield f"{said}: whether both sides agree in that was not checked"
+            yield f"{said}, so it was not checked that they are the same for base and tuned"
 
 
 STRICT = Terms()

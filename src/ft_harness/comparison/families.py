@@ -1,5 +1,5 @@
-"""Families of deciding rows in a study, and Holm's p where that was asked for. See
-docs/decisions/025-families.md."""
+"""The role of a task for an adapter (trained, another form of its data, control), families of
+deciding rows, and Holm's p where that was asked for. See docs/decisions/025-families.md."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
 from ft_harness.comparison.sentences import (
     change_of,
-    count_items,
     state_change,
     state_numbers,
     word_of,
@@ -22,6 +21,10 @@ from ft_harness.stats import Interval
 
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
 _SPREAD = 0.80  # share of the most frequent gold answer up to which the answers count as spread
+UNREADABLE = {  # base answers that show no skill -> the scores of which one says so
+    "an unreadable base answer": ("invalid",),
+    "a base answer that was empty or cut off": ("empty", "truncated"),
+}
 _QUOTED = 40  # characters of an answer in a sentence
 _NAMED = 3  # metrics in a note, classes in a sentence
 _FORMAT = 0.1  # share of the gained items from which unreadable answers of the base are named
@@ -40,7 +43,7 @@ def remark_unverified(adapter: AdapterInfo | None) -> str | None:
 def remark_unscored(left_out: int, items: int) -> str:
     """A remark that a number rests on fewer items than are paired."""
     are = "is" if left_out == 1 else "are"
-    return f"{left_out} of {count_items(items)} {are} left out: no score in base or tuned."
+    return f"{left_out:,} of {counted(items, 'item')} {are} left out: no score in base or tuned."
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:
@@ -148,12 +151,17 @@ class Recall(NamedTuple):
     is_worse: bool
 
 
-def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
-    """Which classes are recognised less often; the worst comes first."""
+def remark_lost_classes(lost: Sequence[Recall], always: str | None) -> str | None:
+    """Which classes are recognised less often; the worst comes first.
+
+    Args:
+        always: the answer that the base gives to nearly every item; None: there is none.
+    """
     if not lost:
         return None
     changes = [
         f"'{shorten(each.label, _QUOTED)}' from {amount('acc', each.base)} "
+        f"{'(the answer of the base model to nearly every item) ' if each.label == always else ''}"
         f"to {amount('acc', each.tuned)}"
         for each in lost[:_NAMED]
     ]
@@ -161,14 +169,18 @@ def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
     return f"Recall fell: {', '.join(changes)}{more}."
 
 
-def remark_format(unreadable: int, gained: int) -> str | None:
-    """A remark on how many gained items had an unreadable base answer: a gain of format."""
+def remark_format(what: str, unread: int, gained: int) -> str | None:
+    """A remark on how many gained items had such a base answer: a gain of format.
+
+    Args:
+        what: one of `UNREADABLE`.
+    """
     # A base that answers in whole sentences "improves" as soon as it gives a bare label; that is
     # worth knowing, and no skill.
-    if unreadable < _FORMAT * gained or not unreadable:
+    if unread < _FORMAT * gained or not unread:
         return None
-    said = f"{unreadable} of the {counted(gained, 'gained item')} had an unreadable base answer"
-    if unreadable <= gained / 2:
+    said = f"{unread} of the {counted(gained, 'gained item')} had {what}"
+    if unread <= gained / 2:
         return f"{said}: that part of the gain is one of format."
     return f"{said}: the gain is one of format, and not shown to be one of skill."
 

@@ -130,7 +130,7 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
     adapter = comparison.tuned.adapter
     said = (
         f"Nothing changed on {row.task} ({row.split}): base and tuned have the same scores on each "
-        f"of {count_items(row.n)} ({word_of(row.metric)} {amount(row.metric, row.base)})"
+        f"of {counted(row.n, 'item')} ({word_of(row.metric)} {amount(row.metric, row.base)})"
     )
     if adapter is None:
         return f"{said}."
@@ -182,16 +182,15 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 def state_family(family: FamilyOf) -> str:
     """State how many comparisons decide, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
-    what = "The trained tasks" if family.name == "trained task" else "The control tasks"
-    many = f"{what} are a family of {counted(count, 'deciding comparison')}"
+    many = f"{counted(count, 'comparison')} of {family.name}s"
     if count == 1:
-        return f"{many}, so p needs no adjustment."
+        return f"{many} decides, so p needs no adjustment."
     if holm:
-        return f"{many}; p is Holm-adjusted over them, as requested."
+        return f"{many} decide; p is Holm-adjusted over them, as requested."
     chance = f"{ALPHA * count:.2g}"
     return (
-        f"{many}; their p is not adjusted. If nothing had changed anywhere, about {chance} false "
-        "verdicts would be expected."
+        f"{many} decide, each by its own p: if nothing had changed anywhere, chance alone would "
+        f"call about {chance} of them improved or worse."
     )
 
 
@@ -201,7 +200,8 @@ def state_controls(study: Study) -> str:
     worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
     if not worse:
         doubtful = sum(bool(each.cautions) for each in controls)
-        hold = f", and cautions hold for {doubtful} of them" if doubtful else ""
+        comes = "comes with a caution" if doubtful == 1 else "come with cautions"
+        hold = f", and {doubtful} of them {comes}" if doubtful else ""
         said = f"None of {len(controls)} is shown to be worse"
         return f"{said}, which does not prove that nothing was lost{hold}."
     named = ", ".join(dict.fromkeys(worse))
@@ -232,7 +232,8 @@ def _state_group(compared: Sequence[Comparison]) -> str:
         for verdict, named in found.items()
     )
     doubtful = sum(bool(each.cautions) for each in compared)
-    return f"{said}; cautions hold for {doubtful} of {len(compared)}" if doubtful else said
+    comes = "comes with a caution" if doubtful == 1 else "come with cautions"
+    return f"{said}; {doubtful} of these {len(compared)} {comes}" if doubtful else said
 
 
 def state_repeats(repeats: Repeats) -> str:
@@ -260,7 +261,7 @@ def state_power(power: Power) -> list[str]:
     """State what a test set can show, and the assumption behind that."""
     metric, word = power.metric, word_of(power.metric)
     clusters = f" in {power.n_clusters} clusters" if power.n_clusters else ""
-    where = f"{count_items(power.n)}{clusters}, base {amount(metric, power.base)}"
+    where = f"{counted(power.n, 'item')}{clusters}, base {amount(metric, power.base)}"
     if power.detectable is None:
         lines = [f"{word}, {where}: no improvement can be shown."]
     else:
@@ -277,14 +278,11 @@ def state_power(power: Power) -> list[str]:
     return lines
 
 
-def count_items(n: int) -> str:
-    return "1 item" if n == 1 else f"{n} items"
-
-
 def _count_paired(row: Row) -> str:
     """The number of items that a row rests on, out of how many if some are left out."""
-    all_items = row.n if row.n_items is None else row.n_items
-    return count_items(row.n) if all_items <= row.n else f"{row.n} of {count_items(all_items)}"
+    if row.n_items is None or row.n_items <= row.n:
+        return counted(row.n, "item")
+    return f"{row.n:,} of {counted(row.n_items, 'item')}"
 
 
 def state_interval(
@@ -308,7 +306,7 @@ def state_p(row: Row) -> str:
 
 def _state_limit(row: Row, detectable: float | None) -> str:
     if row.n < MIN_PAIRS:
-        return f"; {count_items(row.n)} can't show any difference"
+        return f"; {counted(row.n, 'item')} can't show any difference"
     if detectable is None:
         return ""
     scale = scale_of(row.metric)

@@ -144,11 +144,18 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
     rest = _others(sweep, axis)
     others = f" with {rest}" if rest else ""
     if not significant:
-        verb = "make" if len(axis) > 1 else "makes"
-        return [f"{names} {verb} no significant difference{others}: {said}."]
+        # An interval is of one difference, the adjusted p of the largest among several.
+        apart = any(_leaves_out_zero(each.change) for each in known)
+        decides = "; its p, adjusted for the number of settings, decides" if apart else ""
+        seen = f"{names}: no other value is shown to differ from the reference{others}"
+        return [f"{seen}; the largest difference is {said}{decides}."]
     differ = "differs" if len(significant) == 1 else "differ"
     count = f"; {len(significant)} of {len(known)} values {differ} significantly"
     return [f"{names}{others}, {said}{'' if len(known) == 1 else count} from the reference."]
+
+
+def _leaves_out_zero(change: Change) -> bool:
+    return (change.low or 0.0) > 0 or (change.high or 0.0) < 0
 
 
 def _extremes(effects: Sequence[Effect]) -> list[Effect]:

@@ -207,7 +207,7 @@ def _read_study(out: PathLike, name: str) -> StudyFound:
     if study is None and (folder / "rows.json").is_file():
         raise InputError(
             f"{folder}: the report is written, its study was too large to be kept",
-            "a study of up to 1,000 comparisons",
+            "a study of up to 64 MiB (some 1,000 comparisons)",
             "read rows.json, or give ft_harness.report the folders of a part of the results",
         )
     if study is None:

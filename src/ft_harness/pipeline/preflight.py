@@ -1,4 +1,5 @@
-"""Collect every wing's faults before a model is loaded, and report them together."""
+"""Collect every wing's faults before a model is loaded, and report them together; and what a
+checked recipe trains on and scores."""
 
 from __future__ import annotations
 

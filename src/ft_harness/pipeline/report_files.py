@@ -50,7 +50,6 @@ FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 _PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
 STUDY_FILE = "study.json"
-_MOST_KEPT = 1000  # comparisons of a study that is left next to its report
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,7 @@ def write_report(
     for name, text in texts.items():
         write_text(folder / name, text)
     write_json_list(folder / "rows.json", rows_json(study))
-    if len(study.comparisons) <= _MOST_KEPT:
-        write_kept_list(folder / STUDY_FILE, study)
+    if write_kept_list(folder / STUDY_FILE, study):
         written.insert(0, STUDY_FILE)
     written.insert(0, "rows.json")
     for name in (SHARED[each] for each in layout.formats if each in SHARED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,16 +21,34 @@ def write_kept(path: Path, kept: Frozen) -> None:
     write_text(path, sealed_text(kept.model_dump(mode="json")))
 
 
-def write_kept_list(path: Path, kept: Frozen) -> None:
+class _TooLongError(Exception):
+    """What is being written is longer than what is read."""
+
+
+def write_kept_list(path: Path, kept: Frozen) -> bool:
     """As `write_kept`, but each item of a list by itself and without an indent: for what is too
-    long to be held as a text."""
+    long to be held as a text. False: not written, as `read_kept` would refuse its length."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):
             return (plain(item) for item in value)
         return value.model_dump(mode="json") if isinstance(value, Frozen) else value
 
-    write_parts(path, sealed_parts({name: plain(value) for name, value in kept}))
+    parts = sealed_parts({name: plain(value) for name, value in kept})
+    try:
+        write_parts(path, _bounded(parts))
+    except _TooLongError:
+        return False
+    return True
+
+
+def _bounded(parts: Iterable[str]) -> Iterator[str]:
+    length = 0
+    for part in parts:
+        length += len(part.encode("utf-8"))
+        if length > _LONGEST:
+            raise _TooLongError
+        yield part
 
 
 def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | None:

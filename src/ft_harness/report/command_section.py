@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +27,11 @@ _SAID = (
     "Run in a new folder, with the data where the recipes name it, these lines make this "
     "report again; what is finished is reused:"
 )
-_ELSEWHERE = "Scored elsewhere or by unknown recipes, as far as the records tell:"
+_UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # what lm-eval replaces in a folder's name
+_ELSEWHERE = (
+    "What it compares was scored by other programs, or with recipes that are not recorded. As far "
+    "as the files tell, these lines score it again:"
+)
 
 
 def command_section(study: Study) -> list[Block]:
@@ -250,4 +255,15 @@ def _lm_eval_command(record: Record) -> str:
         part for key, value in options.items() if value is not None for part in (key, str(value))
     ]
     arguments += ["--apply_chat_template"] if settings.chat_template_hash else []
+    if record.foreign is not None:
+        arguments += ["--log_samples", "--output_path", _output_path(record)]
     return shlex.join(["ft-harness", "lm-eval", "run", *arguments])
+
+
+def _output_path(record: Record) -> str:
+    """The folder that lm-eval was given, so that the report finds its files where they were."""
+    folder = PurePath(record.foreign.file if record.foreign else "").parent
+    names = [record.model.pretrained, record.adapter.path if record.adapter else ""]
+    # lm-eval makes a folder in it, named after the model or the adapter.
+    own = {_UNSAFE.sub("__", name) for name in names}
+    return (folder.parent if folder.name in own else folder).as_posix()

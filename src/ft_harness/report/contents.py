@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.sweep_sentences import field_name
 from ft_harness.report.answer import state_answer
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import state_cautions
@@ -60,10 +61,22 @@ class _Section:
     def blocks(self) -> list[Block]:
         return section(self.title, [*self.paper, *self.page])
 
-    def about(self, runs: str) -> _Section:
-        """The same, told to be about these runs alone."""
-        said: list[Block] = [Paragraph(f"Only about {runs}.")] if self.paper or self.page else []
-        return _Section(self.title, [*said, *self.paper], self.page)
+    def about(self, said: str) -> _Section:
+        """The same, after a line that says which runs it is about."""
+        if not self.paper and not self.page:
+            return self
+        return _Section(self.title, [Paragraph(said), *self.paper], self.page)
+
+
+def state_title(study: Study) -> str:
+    """The report's name and what it is about."""
+    if study.sweep is not None:
+        names = [field_name(name) for axis in study.sweep.axes for name in axis]
+        return f"{study.name}: a sweep of {', '.join(names)}" if names else f"{study.name}: a sweep"
+    if not study.comparisons:
+        return f"{study.name}: scores of models" if study.untuned else study.name
+    is_tuned = study.adapters or any(each.tuned.adapter for each in study.comparisons)
+    return f"{study.name}: {'before and after fine-tuning' if is_tuned else 'models compared'}"
 
 
 def build_document(
@@ -78,7 +91,7 @@ def build_document(
     sections = _sections(study, view or View(), outliers)
     answer = bullets(state_answer(study))
     return Document(
-        study.name,
+        state_title(study),
         [*answer, *(block for each in sections for block in each.blocks())],
         [
             *answer,
@@ -112,7 +125,7 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("What was not measured", limits_section(focus)),
         _Section("Notes", bullets(focus.notes)),
         _Section("Data", *_printed(data_section(focus))),
-        _Section("Recipes", *recipe_section(focus)),
+        _Section("Recipes", *_printed(*recipe_section(study)), of_all=True),
         _Section("Training", *_printed(training_section(focus), epoch_blocks(focus), few=is_few)),
         _Section("Cost", cost_section(study), of_all=True),
         _Section("Cases", case_summary(focus), case_section(focus)),
@@ -123,8 +136,16 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     ]
     if len(focus.comparisons) == len(study.comparisons):
         return sections
-    runs = " and ".join(dict.fromkeys(each.card.name for each in focus.adapters))
-    return [each if each.of_all else each.about(runs) for each in sections]
+    said = _state_focus(study)
+    return [each if each.of_all else each.about(said) for each in sections]
+
+
+def _state_focus(study: Study) -> str:
+    """Which runs of a sweep a section is about, and where all of them are."""
+    runs = " and ".join(dict.fromkeys(each.card.name for each in study.focus().adapters))
+    chosen = study.sweep.choice if study.sweep else None
+    what = "the reference and the chosen setting" if chosen else "the reference"
+    return f"Only about {what}: {runs}. Sweep, Scores and Cost show all runs."
 
 
 def _printed(
@@ -149,5 +170,9 @@ def _first(lines: Sequence[str]) -> tuple[list[Block], list[Block]]:
 
 def _name_rest(sections: Sequence[_Section]) -> list[Block]:
     """Where a reader of the write-up finds the other parts of the report."""
-    parts = [each.title for each in sections if each.page]
-    return bullets([f"In the page, report.html: {', '.join(parts)}."] if parts else [])
+    whole = [each.title for each in sections if each.page and not each.paper]
+    parts = [each.title for each in sections if each.page and each.paper]
+    said = [f"Only in the page, report.html: {', '.join(whole)}."] if whole else []
+    if parts:
+        said.append(f"Printed here in part, whole in the page, report.html: {', '.join(parts)}.")
+    return bullets(said)

@@ -6,7 +6,7 @@ from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
 from ft_harness.comparison.amounts import duration, size
 from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
-from ft_harness.report.document import Block, Cell, Figure, Number, Table
+from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Table
 from ft_harness.report.view import main_comparisons
 
 _MOST_COLUMNS = 6
@@ -15,10 +15,13 @@ _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
 
 
 def cost_section(study: Study) -> list[Block]:
-    """A table with one column per adapter; with many adapters, one line per adapter."""
+    """A table with one column per adapter; with many adapters, one line per adapter. What was
+    measured of none is left out."""
     columns = [_cost_column(study, run) for run in study.adapters]
     if not columns:
         return []
+    known = [each for each in columns[0] if any(column[each] != UNDEFINED for column in columns)]
+    columns = [{name: column[name] for name in known} for column in columns]
     names = [run.card.name for run in study.adapters]
     lines = [[quantity, *(column[quantity] for column in columns)] for quantity in columns[0]]
     header = ["", *names]
@@ -26,10 +29,25 @@ def cost_section(study: Study) -> list[Block]:
         lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
         header = ["Adapter", *columns[0]]
     table = Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1))
+    blocks: list[Block] = [table, Paragraph(_state_total(study))]
     if study.sweep is not None:  # whose own figure has one point per setting
-        return [table]
+        return blocks
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
-    return [table, Figure("cost", caption)]
+    return [*blocks, Figure("cost", caption)]
+
+
+def _state_total(study: Study) -> str:
+    """The time of the whole study; the scoring of a base that several adapters share counts
+    once."""
+    training = sum(run.card.cost.seconds for run in study.adapters)
+    records = {
+        (record.subject, record.eval_id): record.cost.seconds
+        for each in study.comparisons
+        for record in (each.base, each.tuned)
+        if record.cost
+    }
+    scoring = sum(records.values())
+    return f"In all: {duration(training)} of training and {duration(scoring)} of scoring."
 
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
@@ -58,7 +76,7 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
         if cost.evaluation_seconds is None
         else duration(cost.evaluation_seconds),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
-        "Share of the matmul rate": UNDEFINED
+        "Share of the measured peak speed": UNDEFINED
         if cost.matmul_share is None
         else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share),
         "Parameters, base and adapter": count(total),

@@ -10,7 +10,7 @@ from typing import Any
 from ft_harness.comparison.aggregator import Study
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
-from ft_harness.report.document import Block, Cell, Number, Table, bullets, titled
+from ft_harness.report.document import Block, Cell, Number, Paragraph, Table, bullets, titled
 from ft_harness.report.label_section import per_label_metrics
 from ft_harness.report.view import main_comparisons
 
@@ -99,7 +99,8 @@ def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
     kinds = "t" * len(header)
     differing = Table("differences", "Where the recipes differ", header, lines, kinds)
     same = Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True)
-    return [differing] if lines else [], titled(same)
+    said = Paragraph("The settings in which the recipes differ; all others are the same.")
+    return [said, differing] if lines else [], titled(same)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -129,7 +130,7 @@ def _identities(records: list[Record]) -> list[list[Cell]]:
             found = [
                 ("adapter of", model.pretrained),
                 ("identity", adapter.identity),
-                ("live-proof", _describe_proof(adapter)),
+                ("changes the answers", _describe_proof(adapter)),
                 *(("not checked", what) for what in adapter.unchecked),
             ]
         if record.foreign:

@@ -13,11 +13,12 @@ from ft_harness.report.view import main_comparisons
 _WITHOUT_SPLIT = {
     "train": "the train split was not scored: it is not known whether the adapter memorised its "
     "examples.",
-    "validation": "the validation split was not scored: a choice made on the test split would not "
-    "show.",
+    "validation": "the validation split was not scored: if a setting was chosen by its test score, "
+    "this report can't show it.",
     "test": "the test split was not scored: items that steered the training overstate what new "
     "items would give.",
 }
+_REFERENCE_AND_ONE = 2  # settings of a sweep
 
 
 def limits_section(study: Study) -> list[Block]:
@@ -95,6 +96,8 @@ def _of_the_whole(study: Study) -> Iterator[str]:
             "No control task was scored: what the training cost on other tasks is not known "
             "(controls in the recipe)."
         )
+    if study.sweep is not None and len(study.sweep.settings) > _REFERENCE_AND_ONE:
+        yield "Settings of the sweep were compared with the reference only, not with each other."
     if any(
         each.tuned.settings.generation_kwargs.get("do_sample") is True for each in study.comparisons
     ):

@@ -43,9 +43,8 @@ _NAMES = ("split", "metric", "adapter", "task")  # features whose values say wha
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
     "is the paired 95 % interval of the difference. A row is improved or worse only if its "
-    "interval excludes 0 and p is below 0.05. Deciding rows are the primary metrics "
-    "of trained tasks and of control tasks, each kind a family; verdicts of other rows describe "
-    "and decide nothing. "
+    "interval excludes 0 and p is below 0.05. Only the primary metric of each trained task and of "
+    "each control task decides; all other rows are descriptive. "
 )
 _DECIDED_BY = (
     "The column Decided by names what prevented a verdict: interval or test where they disagree, "

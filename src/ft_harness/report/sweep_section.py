@@ -13,9 +13,17 @@ from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, T
 _SAID = (
     "Each line is a setting; the difference is from the reference, item by item on the same "
     "seeds. "
+    "The reference is what sweep.reference in the recipe names, else the recipe's own values; it "
+    "need not be the best setting. "
     "With several seeds the score is their mean, and intervals hold for other seeds and other "
-    "items alike; SD is the standard deviation over the seeds. p is Holm-adjusted over the "
-    "settings."
+    "items alike; SD is the standard deviation over the seeds. A setting differs from the "
+    "reference only if p, Holm-adjusted over the settings, is below 0.05 and the interval, which "
+    "is of one difference and not adjusted, leaves out 0."
+)
+_NOT_CHOSEN = (
+    "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest "
+    "of several {split} scores looks better than it is; settings whose difference has an interval "
+    "around 0 are not shown to differ."
 )
 _ROLES = {True: "reference", False: ""}
 
@@ -26,6 +34,8 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
         return []
     table = sweep_table(sweep)
     blocks: list[Block] = [*([table] if table else []), Paragraph(_SAID)]
+    if len(sweep.settings) > 1 and sweep.choice is None:
+        blocks.append(Paragraph(_NOT_CHOSEN.format(split=sweep.split)))
     if failed := sweep.failed():
         lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in failed]
         title = "Points without a result"

@@ -91,10 +91,11 @@ class VerdictCard:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The cards, trained tasks first; and of several lines how many came out how."""
+    """The cards, trained tasks first; and of several lines how many came out how, where there are
+    control tasks of these and of the trained tasks apart, each by its name."""
 
     cards: list[VerdictCard]
-    tally: list[tuple[str, Tone, int]]
+    tallies: list[tuple[str, list[tuple[str, Tone, int]]]]
 
 
 def find_verdicts(study: Study) -> Verdicts:
@@ -115,12 +116,20 @@ def find_verdicts(study: Study) -> Verdicts:
         if len(found) > 1 or not gathers
     ]
     cards += [_gather(study, single)] if gathers else []
-    shown = [line for card in cards for line in card.lines]
-    counts = {name: [line.verdict for line in shown].count(name) for name in _COUNTED}
-    others = len(shown) - sum(counts.values())
+    by_kind: dict[str, list[str | None]] = {}
+    for (is_control, *_), found in groups:
+        verdicts = by_kind.setdefault("Control tasks" if is_control else "Trained tasks", [])
+        verdicts += [each.answer.verdict for each in found]
+    tallies = [(kind if len(by_kind) > 1 else "", _count(found)) for kind, found in by_kind.items()]
+    return Verdicts(cards, tallies if sum(map(len, by_kind.values())) > 1 else [])
+
+
+def _count(verdicts: Sequence[str | None]) -> list[tuple[str, Tone, int]]:
+    """(verdict, tone, how many came out so)."""
+    counts = {name: verdicts.count(name) for name in _COUNTED}
+    others = len(verdicts) - sum(counts.values())
     tally = [(name, _TONES.get(name, "none"), count) for name, count in counts.items() if count]
-    tally += [("without a verdict", "none", others)] if others else []
-    return Verdicts(cards, tally if len(shown) > 1 else [])
+    return [*tally, *([("without a verdict", _TONES.get(None, "none"), others)] if others else [])]
 
 
 def _make_card(

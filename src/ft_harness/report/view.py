@@ -1,4 +1,5 @@
-"""Which features of its comparisons a study's main table shows as rows and as columns."""
+"""What a study's main table shows: the comparisons that decide, and which of their features are
+rows and columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores.
+"""A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores; and what is
+said of rows that were cut.
 
 Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from
 lm-eval's own encoding code, so that training and scoring cannot drift apart.

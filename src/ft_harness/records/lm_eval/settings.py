@@ -261,7 +261,7 @@ def _adapter(arguments: Mapping[str, str]) -> AdapterInfo | None:
         trainable_parameters=None,
         live_proof=None,
         unchecked=[
-            "the base: the files of lm-eval do not record which one the adapter was trained on",
+            "the base: the files of lm-eval do not record which base the adapter was trained on",
             "its weights, and whether they change what it says",
         ],
     )

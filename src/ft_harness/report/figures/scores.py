@@ -17,6 +17,7 @@ from ft_harness.report.figures.style import (
     interval_of,
     render,
     short_name,
+    short_names,
 )
 
 if TYPE_CHECKING:
@@ -109,25 +110,24 @@ def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
     axes.set_xlim(0, 100)
     axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
     axes.set_xlabel("score (%), bars: 95 % interval")
-    axes.set_yticks(range(len(compared)), [name(comparison, row) for comparison, row in compared])
+    names = short_names([comparison.tuned.subject for comparison, _ in compared])
+    labels = [name(names[each.tuned.subject], each, row) for each, row in compared]
+    axes.set_yticks(range(len(compared)), labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _row_name(comparison: Comparison, row: Row) -> str:
-    task, adapter, metric = (
-        short_name(name) for name in (row.task, comparison.tuned.subject, row.metric)
-    )
+def _row_name(adapter: str, comparison: Comparison, row: Row) -> str:
+    task, metric = (short_name(name) for name in (row.task, row.metric))
     shots = comparison.tuned.settings.num_fewshot
     verdict = f"\n{row.verdict}" if row.verdict else ""
     return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}{verdict}"
 
 
-def _dense_name(comparison: Comparison, row: Row) -> str:
-    task, adapter = (short_name(name) for name in (row.task, comparison.tuned.subject))
-    return f"{task}, {adapter}, {comparison.tuned.settings.num_fewshot}-shot"
+def _dense_name(adapter: str, comparison: Comparison, row: Row) -> str:
+    return f"{short_name(row.task)}, {adapter}, {comparison.tuned.settings.num_fewshot}-shot"
 
 
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:

@@ -7,7 +7,8 @@ for colour-blind readers; shapes differ too, for print.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from ft_harness.comparison.amounts import scale_of, shorten
@@ -57,6 +58,27 @@ def render(draw: Callable[[Figure], None], height: float, form: Form) -> bytes:
 def short_name(name: str) -> str:
     """A name from outside, on one line and with nothing that can't be seen."""
     return shorten(visible(name.replace("\n", " "), 2 * _NAME_LIMIT), _NAME_LIMIT)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """As `short_name`, of names that are told apart: where one is too long, all lose the words that
+    they begin with together, then each what is in its middle."""
+    shown = {name: visible(name.replace("\n", " ")) for name in names}
+    if len(shown) < 2 or max(map(len, shown.values())) <= _NAME_LIMIT:
+        return {name: short_name(name) for name in names}
+    # Whole words: a "0.0001" and a "0.001" both begin with "0.0".
+    alike = takewhile(lambda each: len(set(each)) == 1, zip(*shown.values(), strict=False))
+    start = "".join(each[0] for each in alike)
+    shared = max(start.rfind(mark) for mark in "-/ ") + 1
+    return {
+        name: _cut_middle(f"…{text[shared:]}" if shared else text) for name, text in shown.items()
+    }
+
+
+def _cut_middle(text: str) -> str:
+    half = (_NAME_LIMIT - 1) // 2
+    is_short = len(text) <= _NAME_LIMIT
+    return text if is_short else f"{text[: _NAME_LIMIT - 1 - half]}…{text[-half:]}"
 
 
 def interval_of(record: Record, metric: str) -> tuple[float | None, float | None]:
