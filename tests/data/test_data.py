@@ -884,6 +884,54 @@ def test_a_size_that_test_all_overrides_is_warned_of(
     assert "train_size" not in caplog.text
 
 
+UNUSED = "data.{} is not used: "
+WHOLE = "every split is read whole (data.train_size, validation_size and test_size make it smaller)"
+OWN = "the source has its own train, validation and test"
+
+
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        ({"data_stratified": True}, UNUSED.format("stratified") + WHOLE),
+        ({"data_first": True}, UNUSED.format("first") + WHOLE),
+        ({"data_seed": 7}, UNUSED.format("seed") + WHOLE),
+        ({"data_seed": 7, "data_train_size": 5, "data_first": True},
+         UNUSED.format("seed") + "the first rows are taken, none is drawn"),
+        ({"data_group_by": "label", "data_train_size": 5}, UNUSED.format("group_by") + OWN),
+        ({"data_split": "80/20"},
+         "data.split divides train of the source alone: its validation (5 rows) and test (6 rows) "
+         "are not used"),
+    ],
+)  # fmt: skip
+def test_an_option_that_chooses_no_row_is_warned_of(
+    given: dict, warning: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source = write_splits(tmp_path, 20, 5, 6)
+    load_splits({"source": str(source), **CLASSES}, **given)
+    assert [record.getMessage() for record in caplog.records] == [warning]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"data_stratified": True, "data_train_size": 10},
+        {"data_seed": 7, "data_test_size": 2},
+        {"data_seed": 7, "data_balanced": True, "data_stratified": False},
+        {"data_seed": 7, "data_split": None},
+        {"data_group_by": None, "data_stratified": False},
+    ],
+)
+def test_options_that_choose_rows_or_are_off_are_not_warned_of(
+    given: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source = write_splits(tmp_path, 20, 5, 6)
+    if given.get("data_seed") and "data_split" in given:
+        (source / "test.jsonl").unlink()  # it is drawn from train
+    load_splits({"source": str(source), **CLASSES, "stratified": True}, **given)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("more", "named"), [({}, False), ({"pretrained": "m"}, True)])
 def test_only_lm_evals_own_command_is_told_its_options(more: dict, named: bool, tmp_path: Path):
     """A recipe hands over the metadata of the task's YAML as well."""

@@ -588,6 +588,45 @@ def test_padding_is_no_text_that_must_not_be_repeated(
     assert ours(llama, words).generate_until(asked(PROMPTS, **penalty)) == expected
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"no_repeat_ngram_size": 1},
+        {"repetition_penalty": 5.0},
+        {"encoder_repetition_penalty": 0.2},
+        {"min_length": 30},
+        {"repetition_penalty": 5.0, "num_beams": 2},
+        # what neither chooses tokens nor changes what comes back here
+        {"return_dict_in_generate": True, "output_scores": True},
+        {"num_return_sequences": 2, "num_beams": 2},
+        {"max_time": 1e-6},
+    ],
+)
+def test_a_model_s_own_generation_settings_mean_in_a_batch_what_they_mean_alone(
+    own: dict[str, Any], llama: Any, words: Any
+):
+    words = copy.deepcopy(words)
+    words.pad_token = words.eos_token
+    llama.lm_head.bias = torch.nn.Parameter(torch.zeros(len(words)))
+    llama.lm_head.bias.data[words.eos_token_id] = 0.9
+    for name, value in own.items():
+        setattr(llama.generation_config, name, value)
+    answers = ours(llama, words).generate_until(asked(PROMPTS))
+    for name in ("return_dict_in_generate", "output_scores", "max_time"):
+        setattr(llama.generation_config, name, None)
+    for prompt, answer in zip(PROMPTS, answers, strict=True):
+        ids = words(prompt, return_tensors="pt")
+        output = llama.generate(
+            ids["input_ids"],
+            attention_mask=ids["attention_mask"],
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=words.pad_token_id,
+        )
+        expected = output[0, ids["input_ids"].shape[1] :]
+        assert answer == words.decode(expected, skip_special_tokens=True)
+
+
 def test_beams_in_batches_equal_generate_one_by_one(llama: Any, words: Any):
     answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
     for prompt, answer in zip(PROMPTS, answers, strict=True):

@@ -178,6 +178,8 @@ def test_decodings_of_one_state_are_not_those_of_the_next(
         ("{do_sample: true, temperature: 0}", "sampled at temperature 0"),
         ("{temperature: 0.7}", "temperature would do nothing"),
         ("[{}, {top_k: 5}]", "top_k would do nothing"),
+        ("{length_penalty: 2.0}", "length_penalty would do nothing"),
+        ("{num_beams: 1, early_stopping: true}", "early_stopping would do nothing"),
         ("[{}, {max_gen_toks: 512}]", "max_gen_toks is 512, the context 512 tokens"),
     ],
 )

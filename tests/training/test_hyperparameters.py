@@ -27,7 +27,11 @@ from ft_harness.training import (
     train,
 )
 from ft_harness.training.adapter_model import adapter_model
-from ft_harness.training.hyperparameters import make_optimizer, warmup_steps
+from ft_harness.training.hyperparameters import (
+    idle_optimizer_fields,
+    make_optimizer,
+    warmup_steps,
+)
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import write_jsonl
@@ -217,6 +221,24 @@ def test_steps_that_all_have_rate_0_are_refused(settings: dict[str, Any], bench:
     recipe = bench.recipe(ADAPTER, **{"max_steps": None} | settings)
     (found,) = rate_problems(recipe.train, 43)
     assert found.what == "train.learning_rate: 0 in each of the 1 steps, so that nothing is learnt"
+
+
+@pytest.mark.parametrize(
+    ("settings", "idle"),
+    [
+        ({"optim": "sgd", "adam_beta1": 0.5}, ["adam_beta1"]),
+        ({"optim": "adafactor", "adam_epsilon": 1e-3, "adam_beta2": 0.9}, ["adam_beta2", "adam_epsilon"]),
+        ({"optim": "adamw_torch", "adam_beta1": 0.5, "adam_epsilon": 1e-3}, []),
+        ({"optim": "sgd", "weight_decay": 0.1}, []),
+        ({"optim": "no such thing", "adam_beta1": 0.5}, []),  # reported as such
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_of_adam_under_another_optimizer_are_named(
+    settings: dict[str, Any], idle: list[str], bench: Bench
+):
+    train = bench.recipe(ADAPTER, **settings).train
+    assert idle_optimizer_fields(train) == idle
 
 
 def write_recipe(folder: Path, bench: Bench, rest: str, task: str = "demo_sentiment") -> Path:

@@ -281,6 +281,7 @@ BAD_OPTIONS = {
     "layers of an expression": ({"layers_to_transform": [0]}, "layers_to_transform with target_modules 'all-linear'"),
     "a pattern of an expression": ({"layers_pattern": "layers"}, "layers_pattern with target_modules 'all-linear'"),
     "a layer that is not there": ({"target_modules": ["q_proj"], "layers_to_transform": [7]}, "not found"),
+    "a layer that is not there, beside one that is": ({"target_modules": ["q_proj"], "layers_to_transform": [1, 7]}, "adapter.layers_to_transform 7: "),
     "dora and a bias": ({"use_dora": True, "lora_bias": True}, "not supported for DoRA"),
     "an odd rank": ({"init_lora_weights": "orthogonal", "r": 3}, "r"),
 }  # fmt: skip

@@ -112,6 +112,7 @@ def _make_splits(
         labels = reader.labels.of_rows() if options.stratified or options.balanced else None
         groups = reader.groups.of_rows() if options.group_by else None
         chosen = sample_splits(Pool(rows, labels, reader.labels.names, groups), options)
+        _warn_of_idle_options(options, replaced, {split: len(rows[split]) for split in rows})
     splits = DatasetDict(
         {split: select_rows(dataset, indices) for split, indices in chosen.items()}
     )
@@ -214,6 +215,33 @@ def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
                     options.source,
                     value,
                 )
+
+
+def _warn_of_idle_options(
+    options: DataOptions, replaced: Sequence[str], sizes: Mapping[Split, int]
+) -> None:
+    """Warn of options that choose no row of a source with splits of these sizes."""
+    own = [split for split in SPLITS if sizes.get(split)]
+    derived = bool(options.split) or len(own) < len(SPLITS)
+    sized = any(options.size(split) is not None for split in SPLITS)
+    drawn = derived or sized or options.balanced
+    given = [name for name in replaced if getattr(options, name, None)]
+    whole = "every split is read whole (data.train_size, validation_size and test_size make it "
+    whole += "smaller)"
+    for name in given:
+        if name in ("stratified", "first", "seed") and not drawn:
+            _log.warning("data.%s is not used: %s", name, whole)
+        elif name == "seed" and options.first:
+            _log.warning("data.seed is not used: the first rows are taken, none is drawn")
+        elif name == "group_by" and not derived:
+            _log.warning(
+                "data.group_by is not used: the source has its own train, validation and test"
+            )
+        elif name == "split" and own[1:]:
+            unused = " and ".join(f"{split} ({sizes[split]} rows)" for split in own[1:])
+            _log.warning(
+                "data.split divides %s of the source alone: its %s are not used", own[0], unused
+            )
 
 
 def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:

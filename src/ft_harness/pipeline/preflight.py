@@ -16,6 +16,7 @@ from ft_harness.errors import (
     Findings,
     FtHarnessError,
     InputError,
+    Notice,
     ProblemsError,
     raise_problems,
     suggest,
@@ -28,7 +29,7 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
-from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe
+from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe, idle_fields
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -249,6 +250,10 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     """Faults of the docs, and of the recipe's demands on them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
+    findings.notices += [
+        Notice(f"{field} is not used: {why}", f"leave {field} out, or change what puts it out")
+        for field, why in idle_fields(recipe, trains=scope.trains)
+    ]
     objective = recipe.train.objective
     faults += task_training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []

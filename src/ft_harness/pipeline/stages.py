@@ -46,6 +46,7 @@ from ft_harness.training import (
     describe_warmup,
     finished_card,
     hyperparameter_problems,
+    idle_optimizer_fields,
     make_forecast,
     parent_problems,
     rate_problems,
@@ -164,6 +165,10 @@ def check_rates(settings: TrainSection, checked: Checked) -> Checked:
     """
     rows = len(checked.tasks["train"].eval_docs)
     raise_problems(rate_problems(settings, rows))
+    checked.findings.notices += [
+        Notice(f"train.{name} is not used: {settings.optim} doesn't take it", "leave it out")
+        for name in idle_optimizer_fields(settings)
+    ]
     if warning := describe_warmup(settings, rows):
         checked.findings.notices.append(
             Notice(warning.removeprefix("WARNING: "), "lower train.warmup_steps, or train longer")

@@ -13,6 +13,7 @@ from ft_harness.recipe.folders import (
     kept_settings,
     write_new_recipe,
 )
+from ft_harness.recipe.idle import idle_fields
 from ft_harness.recipe.loading import (
     RECIPE_FILE,
     Draft,

@@ -18,6 +18,7 @@ from ft_harness.training.forecast.forecast import (
 from ft_harness.training.hyperparameters import (
     describe_warmup,
     hyperparameter_problems,
+    idle_optimizer_fields,
     rate_problems,
 )
 from ft_harness.training.lineage import parent_of, parent_problems

@@ -40,11 +40,7 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
 
     Made before an `Accelerator`, because transformers' arguments reset its shared state.
     """
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    given = TrainingArguments(
-        **settings.model_dump(include=_OPTIMIZER_FIELDS), use_cpu=on_cpu, report_to="none"
-    )
-    kind, options = Trainer.get_optimizer_cls_and_kwargs(given, model)
+    kind, options = _optimizer_of(settings, model)
     names = set(get_parameter_names(model, [torch.nn.LayerNorm], _NOT_DECAYED))
     trained = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     decayed = [each for name, each in trained if name in names]
@@ -59,6 +55,31 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
     if "bitsandbytes" in str(kind) and options.get("optim_bits") == 8:
         _keep_embeddings_exact(model)
     return optimizer
+
+
+def _optimizer_of(settings: TrainSection, model: torch.nn.Module) -> tuple[Any, dict[str, Any]]:
+    """The class of the recipe's optimizer, and its arguments."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    given = TrainingArguments(
+        **settings.model_dump(include=_OPTIMIZER_FIELDS), use_cpu=on_cpu, report_to="none"
+    )
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(given, model)
+    return kind, options
+
+
+def idle_optimizer_fields(settings: TrainSection) -> list[str]:
+    """Settings of Adam, other than their defaults, that the optimizer doesn't take."""
+    try:
+        _, taken = _optimizer_of(settings, torch.nn.Linear(1, 1))
+    except Exception:  # unknown, or its package is missing: a fault of its own
+        return []
+    arguments = {"adam_beta1": "betas", "adam_beta2": "betas", "adam_epsilon": "eps"}
+    default = TrainSection.model_fields
+    return [
+        name
+        for name, argument in arguments.items()
+        if argument not in taken and getattr(settings, name) != default[name].default
+    ]
 
 
 def _keep_embeddings_exact(model: torch.nn.Module) -> None:

@@ -16,6 +16,7 @@ from ft_harness.recipe import Protocol
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_SEARCHING = ("length_penalty", "early_stopping")
 
 
 class Decoding(BaseModel):
@@ -115,6 +116,14 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
         yield InputError(
             f"eval.generation_kwargs: {', '.join(idle)} would do nothing, since nothing is sampled",
             "do_sample: true next to it",
+            "add it, or leave the rest out",
+        )
+    beams = {**own, **decoding}.get("num_beams") or 1
+    searching = [name for name in _SEARCHING if decoding.get(name) and beams == 1]
+    if searching:
+        yield InputError(
+            f"eval.generation_kwargs: {', '.join(searching)} would do nothing without beams",
+            "num_beams: 2 or more next to it",
             "add it, or leave the rest out",
         )
     if samples and temperature == 0:

@@ -38,11 +38,16 @@ from ft_harness.evaluation.backends.traits import cache_argument
 from ft_harness.models.base_model import generation_settings
 from ft_harness.storage import canonical_json
 
-# Settings that forbid or punish repetition: transformers counts the padding too.
-_REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
+# Settings that neither choose a token nor end a text but change what `generate` returns, or make
+# it depend on the clock.
+_RETURNED = {"return_dict_in_generate": False, "num_return_sequences": 1, "max_time": None}
 # Settings without effect on greedy answers, or that are given anew.
-_IDLE = {"temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens", "use_cache"}
-_IDLE |= {"bos_token_id", "eos_token_id", "pad_token_id", "_from_model_config"}
+_IDLE = {"temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"}
+_IDLE |= {"max_length", "max_new_tokens", "use_cache", "output_scores", "output_logits"}
+_IDLE |= {"bos_token_id", "eos_token_id", "pad_token_id", "_from_model_config", *_RETURNED}
+# Settings that mean the same for a row that is padded. All others, such as penalties on repetition,
+# count the padding as text, or may.
+_PADDED = {"do_sample", "num_beams", "length_penalty", "early_stopping", "suppress_tokens"} | _IDLE
 _TURNS = 4  # greedy prompts of a batch for each that is written at once: answers end at their own
 
 
@@ -152,10 +157,7 @@ class Generator:
         self, prompts: Sequence[Prompt], numbers: Sequence[int]
     ) -> list[list[int]]:
         most = self.scorer.most
-        # A penalty on repetition counts padding as text.
-        pads = self.scorer.traits.pads and not any(
-            _REPETITION & prompts[number].settings.keys() for number in numbers
-        )
+        pads = self.scorer.traits.pads and self._names(prompts[numbers[0]]) <= _PADDED
         batches: list[list[int]] = []
         width = 0
         # The longest prompts first: what does not fit is known at once.
@@ -177,16 +179,24 @@ class Generator:
         longest = max(len(prompt.ids) for prompt in prompts) + first.most
         # Past its window a model forgets its beginning, and with it what is shared.
         within = traits.window is None or longest <= traits.window
-        known = self._is_greedy(first) or _is_beams(first)
+        known = self._is_greedy(first) or self._is_beams(first)
         return traits.shares and within and known
+
+    def _names(self, prompt: Prompt) -> set[str]:
+        """Names of the settings in force: the prompt's, and the model's own that it leaves."""
+        own = generation_settings(self.scorer.model)
+        return prompt.settings.keys() | {name for name, value in own.items() if value}
 
     def _is_greedy(self, prompt: Prompt) -> bool:
         """Whether the likeliest token is all that is asked for."""
         asked = {name: each for name, each in prompt.settings.items() if name not in _IDLE}
         plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
-        own = generation_settings(self.scorer.model)
-        # The model may have settings of its own that the task does not name.
-        return plain and {name for name in own.keys() - asked.keys() if own[name]} <= _IDLE
+        return plain and self._names(prompt) <= asked.keys() | _IDLE
+
+    def _is_beams(self, prompt: Prompt) -> bool:
+        """Whether several beams are kept, from prompts that may be padded."""
+        several = (prompt.settings.get("num_beams") or 1) > 1
+        return several and not prompt.sampled and self._names(prompt) <= _PADDED
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
@@ -270,6 +280,7 @@ class Generator:
                 pad_token_id=pad,
                 eos_token_id=ends or None,
                 # All prompts of a batch have the same settings: batches are made by kind.
+                **_RETURNED,
                 **_decoding(first.settings),
                 **self._known(prompts),
             )
@@ -348,12 +359,6 @@ class _PromptWork:
 
     def anew(self, numbers: Sequence[int]) -> list[list[int]]:
         return self._generator.batches(self._prompts, numbers)
-
-
-def _is_beams(prompt: Prompt) -> bool:
-    """Whether several beams are kept, from prompts that may be padded."""
-    several = (prompt.settings.get("num_beams") or 1) > 1
-    return several and not prompt.sampled and not _REPETITION & prompt.settings.keys()
 
 
 def _decoding(settings: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
     except Exception as error:  # PEFT raises bare types for what it can't do
         reason = first_line(error)
         return [_fault("target_modules", adapter.target_modules, reason, linear)]
-    return _unused_patterns(adapter, model)
+    return [*_unused_patterns(adapter, model), *_missing_layers(adapter, model)]
 
 
 def dora_problems(where: str) -> list[InputError]:
@@ -186,14 +186,35 @@ def _missing_tokens(adapter: AdapterSection, empty: Any) -> list[InputError]:
     ][:1]
 
 
-def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
-    """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r`
-    and `lora_alpha`."""
-    names = [
+def _adapted(model: Any) -> list[str]:
+    """Names of the modules that have an adapter."""
+    return [
         name
         for name, module in model.base_model.model.named_modules()
         if isinstance(module, BaseTunerLayer)
     ]
+
+
+def _missing_layers(adapter: AdapterSection, model: Any) -> list[InputError]:
+    """Layers of `layers_to_transform` without a module that gets an adapter; PEFT passes over them
+    as long as one has any."""
+    asked = adapter.layers_to_transform
+    layers = {part for name in _adapted(model) for part in name.split(".") if part.isdigit()}
+    return [
+        InputError(
+            f"adapter.layers_to_transform {layer}: no module of this layer would get an adapter",
+            f"layers with one of target_modules, as {', '.join(sorted(layers, key=int)[:12])}",
+            "change adapter.layers_to_transform",
+        )
+        for layer in ([asked] if isinstance(asked, int) else asked or ())
+        if str(layer) not in layers
+    ]
+
+
+def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
+    """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r`
+    and `lora_alpha`."""
+    names = _adapted(model)
     return [
         _fault(field, pattern, "matches no module that has an adapter", [])
         for field in ("rank_pattern", "alpha_pattern")
