@@ -31,7 +31,7 @@ from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
-SCORING_VERSION = 2  # raise it when the same model and settings give other scores
+SCORING_VERSION = 3  # raise it when the same model and settings give other scores
 _PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score
 _REQUEST_KEYS = (
     "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter",
