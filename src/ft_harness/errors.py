@@ -178,6 +178,17 @@ def first_line(error: BaseException, most: int = 200) -> str:
     return lines[0][:most] if lines else type(error).__name__
 
 
+def find_within(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """The error of this kind, such as a signal's, of which a library made another one."""
+    found: BaseException | None = error
+    ours, seen = isinstance(error, FtHarnessError), set[int]()
+    while found is not None and not isinstance(found, kind) and id(found) not in seen:
+        seen.add(id(found))
+        # A fault of ours that was found while the program ended says more than the signal.
+        found = found.__cause__ or (None if ours else found.__context__)
+    return found if isinstance(found, kind) else None
+
+
 def is_panic(error: BaseException) -> bool:
     """Whether a library written in Rust has stopped; the class can't be imported."""
     return type(error).__name__ == "PanicException"

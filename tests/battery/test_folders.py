@@ -222,14 +222,16 @@ def test_a_limit_of_file_sizes_within_safetensors(recipe: Path, tmp_path: Path):
 
 
 @pytest.mark.slow  # a command in a process of its own
-def test_no_temporary_folder_has_room(recipe: Path, tmp_path: Path):
-    """tempfile tries to write into each before it names one."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ft_harness", "check", str(recipe)], cwd=tmp_path,
-        capture_output=True, text=True, check=False, preexec_fn=limited(0),
-    )  # fmt: skip
-    assert done.returncode == 5, done.stderr
-    assert_three_lines(done.stderr, "TMPDIR")
+def test_no_temporary_folder_has_room(ft: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch):
+    """tempfile tries to write into each before it names one; see above for a limit of file sizes."""
+
+    def fail(*_: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("ft_harness.cli.experiments._experiment", fail)
+    code, _, err = ft("run", recipe)
+    assert code == 5, err
+    assert_three_lines(err, "TMPDIR")
 
 
 def test_a_full_disk_while_scoring_names_the_command_that_goes_on(

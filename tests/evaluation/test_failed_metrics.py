@@ -131,3 +131,22 @@ def test_statistics_of_several_lengths(ft: Any, recipe: Path, tmp_path: Path):
     assert_three_lines(err, "1 items have no score", "f1_macro", "2 numbers")
     (evaluation,) = load_records([tmp_path / "results"])
     assert {score.n for score in evaluation.record.scores} == {23}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_score_that_is_no_number_under_lm_eval(
+    value: str, ft: Any, recipe: Path, tmp_path: Path, reviews: Path
+):
+    """Its results are saved as they are, and said to be no numbers."""
+    score = f"def score(doc, results):\n    return {{'acc': float('{value}')}}\n"
+    (tmp_path / "t/own.py").write_text(score)
+    model = recipe.read_text().partition("pretrained: ")[2].partition("}")[0]
+    code, out, err = ft(
+        "lm-eval", "run", "--model", "ft-causal", "--model_args", f"pretrained={model}",
+        "--tasks", "odd", "--include_path", "t", "--device", "cpu", "--limit", "2",
+        "--metadata", f'{{"data_source": "{reviews}"}}', "--output_path", "o", "--trust-task-code",
+    )  # fmt: skip
+    assert code == 8, err
+    assert_three_lines(err, f"acc,none of odd is {value}")
+    assert "|odd" in out
+    assert len(list((tmp_path / "o").rglob("results*.json"))) == 1

@@ -30,19 +30,13 @@ from ft_harness.errors import (
     FtHarnessError,
     ResourceError,
     UnexpectedError,
+    find_within,
     first_line,
     is_panic,
     message_of,
     panic_fault,
 )
-from ft_harness.storage import (
-    find_limit,
-    full_disk,
-    is_full,
-    keep_aside,
-    learn_secrets,
-    redact,
-)
+from ft_harness.storage import find_limit, full_disk, is_full, keep_aside, learn_secrets, redact
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output
 
@@ -294,7 +288,7 @@ def _report(error: BaseException, debug: bool) -> int:
     """The exit code of whatever was raised; a fault is three lines on standard error."""
     if isinstance(error, OutputClosedError):
         return 128 + signal.SIGPIPE
-    error = _stop_within(error) or error
+    error = find_within(error, Stopped) or error
     if isinstance(error, typer.Abort):
         error = error.__cause__ or KeyboardInterrupt()  # an EOFError, for typer
     if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
@@ -311,17 +305,6 @@ def _report(error: BaseException, debug: bool) -> int:
         for line in fault.lines():
             say(line)
     return fault.exit_code
-
-
-def _stop_within(error: BaseException) -> Stopped | None:
-    """The signal of which a library made an error of its own, if it did."""
-    found: BaseException | None = error
-    ours, seen = isinstance(error, FtHarnessError), set[int]()
-    while found is not None and not isinstance(found, Stopped) and id(found) not in seen:
-        seen.add(id(found))
-        # A fault of ours that was found while the program ended says more than the signal.
-        found = found.__cause__ or (None if ours else found.__context__)
-    return found if isinstance(found, Stopped) else None
 
 
 def _say_stopped(stopped: Stopped | KeyboardInterrupt) -> int:

@@ -18,6 +18,7 @@ from ft_harness.errors import (
     ConfigError,
     FtHarnessError,
     InputError,
+    NonFiniteError,
     PolicyError,
     ResourceError,
     first_line,
@@ -50,6 +51,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         ConfigError: arguments that are not supported, or an output folder that can't be written.
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
+        NonFiniteError: a score is NaN or infinite; the results are saved.
     """
     command = _parse(arguments)
     if command is None:
@@ -76,6 +78,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
                     for path in _strangers(folders, settings.get("tasks") or [])
                 ]
                 raise_problems([fault for task in named for fault in code_problems(task)])
+        CheckedTracker.undefined = []
         try:
             execute(parsed)
         except FtHarnessError:
@@ -91,6 +94,12 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             ) from stop
         except Exception as error:  # lm-eval checks few of its arguments
             raise _stopped(error) from error
+        if undefined := CheckedTracker.undefined:
+            raise NonFiniteError(
+                "; ".join(undefined),
+                "a number for every metric; the results are saved as they are",
+                "fix the task's metric; with --log_samples its samples show for which docs",
+            )
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]] | None:

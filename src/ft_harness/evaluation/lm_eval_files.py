@@ -7,10 +7,11 @@ lm-eval itself ignores every error of saving.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.utils import sanitize_model_name
@@ -41,6 +42,7 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
     """Lets lm-eval write into a temporary folder, and moves complete files to their place."""
 
     output_path: str | None
+    undefined: ClassVar[list[str]] = []  # of the last results: numbers that are not finite
 
     def save_results_aggregated(
         self, results: dict[str, Any], samples: dict[str, Any] | None = None
@@ -51,6 +53,12 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
             ResourceError: the disk is full.
             StorageLostError: they can't be written.
         """
+        type(self).undefined = [
+            f"{name} of {task} is {value}"
+            for task, scores in results["results"].items()
+            for name, value in scores.items()
+            if isinstance(value, float) and not math.isfinite(value) and "_stderr" not in name
+        ]
         self._redact_model()
         shown = redact_values(results)
         save = super().save_results_aggregated
