@@ -383,3 +383,16 @@ def in_order(count: int) -> NDArray[np.float64]:
 def test_an_end_is_the_value_of_its_place(values: NDArray[np.float64]) -> None:
     for place in {0, len(values) // 40, len(values) // 2, len(values) - 1}:
         assert _find_low(values, place) == np.sort(values)[place]
+
+
+def test_few_clusters_give_no_impossible_ends() -> None:
+    """Four clusters of three items, each wholly right or wrong: Student's quantile alone would take
+    the ends beyond 0 and 1, and beyond -1 and 1."""
+    clusters = np.repeat(np.arange(4), 3)
+    base, tuned = (column(np.repeat(right, 3)) for right in ([1, 0, 0, 0], [0, 1, 1, 1]))
+    score = score_interval(tuned, AS_GRADED, clusters)
+    change = compare(base, tuned, AS_GRADED, clusters).interval
+    assert score is not None
+    assert change is not None
+    assert 0 <= score[0] < score[1] <= 1
+    assert -1 <= change[0] < change[1] <= 1

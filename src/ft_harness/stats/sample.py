@@ -41,6 +41,7 @@ class Measure(Protocol):
         aggregate: its value from summed statistics.
         scale: its largest value; infinite: none, and the interval is made on the scale of the
             logarithm.
+        least: its smallest value.
         binary: each item is 0 or 1 and the value their mean.
         edges: statistics [n, K] of each side -> [G, 2, K] of each side, the statistics of an item
             that the test set lacks, at the two ends of what is possible, for each of G kinds of
@@ -54,6 +55,8 @@ class Measure(Protocol):
     def aggregate(self) -> Aggregate: ...
     @property
     def scale(self) -> float: ...
+    @property
+    def least(self) -> float: ...
     @property
     def binary(self) -> bool: ...
     @property

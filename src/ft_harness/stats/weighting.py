@@ -113,8 +113,17 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     if len(values) < (1 - _MAX_UNDEFINED) * len(is_defined):
         return _NONE
     if shape.stretch > 1:
-        values = observed + shape.stretch * (values - observed)
+        values = (observed + shape.stretch * (values - observed)).clip(*_possible(sample, measure))
     return _read(values, shape)
+
+
+def _possible(sample: Sample, measure: Measure) -> Interval:
+    """The smallest and the largest value of the measure, or of its difference; on the scale of the
+    logarithm, and of nats, there are none."""
+    if not math.isfinite(measure.scale):
+        return -math.inf, math.inf
+    reach = measure.scale - measure.least
+    return (-reach, reach) if len(sample.sides) == 2 else (measure.least, measure.scale)
 
 
 def _weigh(sample: Sample, measure: Measure) -> Array:
