@@ -383,6 +383,6 @@ def test_a_class_that_the_base_answered_to_everything_lost_no_skill(write: Write
     tuned = [gold if gold != 2 else number % 2 for number, gold in enumerate(golds)]
     said = compare(base, write(make_record("x"), label_samples(golds, tuned, LABELS))).cautions
     assert (
-        "Recall fell: 'positive' from 100.0 % (the answer of the base model to nearly every item) to "
+        "Recall fell: 'positive' from 100.0 % (the only class that the base model gets right at all) to "
         "0.0 %."
     ) in said

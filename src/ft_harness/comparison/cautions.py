@@ -102,11 +102,10 @@ def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: boo
     lost = [
         each for each, p in zip(recalls, adjusted, strict=True) if p < stats.ALPHA and each.is_worse
     ]
-    answers, golds = (pairs.texts(name)[0] for name in ("prediction", "target"))
-    collapsed = remarks.find_collapse(answers, golds)
+    found = [each.label for each in recalls if each.base]  # classes that the base finds at all
     return remarks.remark_lost_classes(
         sorted(lost, key=lambda each: (each.tuned or 0.0) - (each.base or 0.0)),
-        collapsed[0] if collapsed else None,
+        found[0] if len(found) == 1 < len(recalls) else None,
     )
 
 

@@ -155,14 +155,14 @@ def remark_lost_classes(lost: Sequence[Recall], always: str | None) -> str | Non
     """Which classes are recognised less often; the worst comes first.
 
     Args:
-        always: the answer that the base gives to nearly every item; None: there is none.
+        always: the only class that the base ever gives rightly; None: there are several.
     """
     if not lost:
         return None
+    only = " (the only class that the base model gets right at all)"
     changes = [
-        f"'{shorten(each.label, _QUOTED)}' from {amount('acc', each.base)} "
-        f"{'(the answer of the base model to nearly every item) ' if each.label == always else ''}"
-        f"to {amount('acc', each.tuned)}"
+        f"'{shorten(each.label, _QUOTED)}' from {amount('acc', each.base)}"
+        f"{only if each.label == always else ''} to {amount('acc', each.tuned)}"
         for each in lost[:_NAMED]
     ]
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
