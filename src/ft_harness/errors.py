@@ -181,10 +181,10 @@ def first_line(error: BaseException, most: int = 200) -> str:
 def find_within(error: BaseException, kind: type[BaseException]) -> BaseException | None:
     """The error of this kind, such as a signal's, of which a library made another one."""
     found: BaseException | None = error
-    ours, seen = isinstance(error, FtHarnessError), set[int]()
+    # A fault that was found while the program ended says more than the signal.
+    ours, seen = isinstance(error, FtHarnessError | OSError | MemoryError), set[int]()
     while found is not None and not isinstance(found, kind) and id(found) not in seen:
         seen.add(id(found))
-        # A fault of ours that was found while the program ended says more than the signal.
         found = found.__cause__ or (None if ours else found.__context__)
     return found if isinstance(found, kind) else None
 

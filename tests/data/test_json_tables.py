@@ -207,7 +207,7 @@ def test_rows_of_lists_by_number_are_rows(tmp_path: Path):
     [
         ({"columns": ["a", "b"], "data": [[1, 2], [3]]}, ", row 1: 1 cells for 2 columns"),
         ({"columns": ["a", "a"], "data": [[1, 2]]}, ": two columns are named a"),
-        ({"columns": ["a"], "index": [1], "data": [[1], [2]]}, ": 1 index for 2 rows"),
+        ({"columns": ["a"], "index": [1], "data": [[1], [2]]}, ": index has 1 entry for 2 rows"),
         ({"text": "a", "label": 1}, ": no list of objects"),
         ({"q1": "answer", "q2": "answer"}, ": no list of objects"),
         ({"a": {"x": 1}, "b": {"y": 2}}, ": no list of objects"),
@@ -235,3 +235,9 @@ def test_a_bad_cell_is_named_by_its_row(tmp_path: Path):
     with pytest.raises(InputError) as caught:
         load_splits({"source": str(path)}, test_all=True)
     assert caught.value.what == f"{path}, 9: the field text is null"
+
+
+def test_a_list_of_rows_within_objects_of_one_shared_key_is_the_rows(tmp_path: Path):
+    """Both objects have `count`; neither is a row."""
+    value = {"meta": {"count": 2, "version": 1}, "payload": {"count": 3, "items": ROWS}}
+    assert rows_of(write(tmp_path, value)) == ROWS

@@ -627,6 +627,15 @@ def test_a_model_s_own_generation_settings_mean_in_a_batch_what_they_mean_alone(
         assert answer == words.decode(expected, skip_special_tokens=True)
 
 
+def test_settings_of_a_task_that_would_change_what_generate_returns_are_ours(
+    llama: Any, words: Any
+):
+    """One answer per prompt, not ended by the clock, whatever the task asks for."""
+    asks = {"num_return_sequences": 2, "max_time": 0.0, "return_dict_in_generate": True}
+    answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3, **asks))
+    assert answers == ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
+
+
 def test_beams_in_batches_equal_generate_one_by_one(llama: Any, words: Any):
     answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
     for prompt, answer in zip(PROMPTS, answers, strict=True):

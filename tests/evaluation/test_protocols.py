@@ -189,3 +189,11 @@ def test_a_value_that_decoding_can_not_have(
     code, _, err = check(ft, tmp_path, questions, "demo_qa", f"{{generation_kwargs: {section}}}")
     assert code == 3
     assert_three_lines(err, words)
+
+
+def test_the_default_of_a_setting_of_beams_is_no_fault_without_them(
+    ft, tmp_path: Path, questions: Path
+):
+    asks = "{generation_kwargs: {length_penalty: 1.0, early_stopping: false}}"
+    code, _, err = check(ft, tmp_path, questions, "demo_qa", asks)
+    assert code == 0, err

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.amounts import duration
 from ft_harness.comparison.sentences import state_runs, state_study
 from ft_harness.comparison.study import Comparison
 from ft_harness.comparison.sweep_study import PointResult, Setting, SweepStudy
+from ft_harness.errors import IncompleteError
+from ft_harness.pipeline.sweeps import check_sweep
 from ft_harness.report.caution_section import state_cautions
 from ft_harness.report.contents import build_document
 from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
@@ -85,7 +89,7 @@ def test_cautions_of_every_run_are_printed():
 
 def test_parts_about_the_reference_say_so():
     text = render_markdown(a_sweep(), {})
-    said = "Only about the reference: slow. Sweep, Scores and Cost show all runs."
+    said = "Only about the reference: slow. Parts without this line show all runs."
     assert section(text, "Training").lstrip().startswith(said)
     assert "Only about" not in section(text, "Scores")
 
@@ -132,3 +136,16 @@ def test_the_title_says_what_was_swept():
 def test_a_sweep_without_a_choice_says_so():
     said = section(render_markdown(a_sweep(), {}), "Sweep")
     assert "No setting was chosen on validation" in said
+
+
+def test_a_choice_that_could_not_be_made_is_said_and_is_no_success():
+    """Every point is finished, but no setting has a score by which to choose."""
+    study = a_sweep()
+    assert study.sweep is not None
+    written = {"sweep": {"choose": {"by": "mcc", "on": "validation"}}}
+    study = study.model_copy(update={"sweep": study.sweep.model_copy(update={"written": written})})
+    said = section(render_markdown(study, {}), "Sweep")
+    assert "No setting was chosen, though the recipe asks for it" in said
+    assert "sweep.choose in the recipe would" not in said
+    with pytest.raises(IncompleteError, match="no setting was chosen"):
+        check_sweep(study)

@@ -194,7 +194,9 @@ class SweepStudy(Frozen):
         description="from the best stretch to the last one; null: the last one is the best, or has "
         "no score",
     )
-    choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
+    choice: ChoiceMade | None = Field(
+        default=None, description="null: nothing was to be chosen, or nothing could be"
+    )
     written: dict[str, Any] | None = Field(
         default=None, description="what its recipe and its options say; null: not known"
     )
@@ -223,6 +225,10 @@ class SweepStudy(Frozen):
             for each in self.points
             if each.adapter and (each.is_reference or each.values == chosen)
         }
+
+    def lacks_choice(self) -> bool:
+        """Whether a choice was asked for that could not be made."""
+        return self.choice is None and bool((self.written or {}).get("sweep", {}).get("choose"))
 
     def failed(self) -> list[PointResult]:
         return [each for each in self.points if each.reason is not None]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ft_harness.data.values import kind_of
+from ft_harness.data.values import first_twice, kind_of
 from ft_harness.errors import InputError
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def _is_header(value: Mapping[str, Any]) -> bool:
 def _read_cells(value: Mapping[str, Any], place: str) -> list[tuple[str, Row]]:
     names, cells = value["columns"], value["data"]
     ids = value.get("index", range(len(cells)))
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_twice(names)
     uneven = next((index for index, row in enumerate(cells) if len(row) != len(names)), None)
     if twice is not None:
         raise InputError(f"{place}: two columns are named {twice}", "distinct names", "rename one")
@@ -95,7 +95,8 @@ def _read_cells(value: Mapping[str, Any], place: str) -> list[tuple[str, Row]]:
         )
     if len(ids) != len(cells):
         raise InputError(
-            f"{place}: {len(ids)} index for {len(cells)} rows",
+            f"{place}: index has {len(ids)} {'entry' if len(ids) == 1 else 'entries'} for "
+            f"{len(cells)} rows",
             "as many entries in index as in data",
             "fix or leave out index",
         )
@@ -178,6 +179,8 @@ def _are_ids_outside(
         sides = _all_match(matches, outer), _all_match(matches, inner)
         if sides[0] != sides[1]:
             return sides[0]
+    if any(is_list_of_objects(cell) for part in value.values() for cell in part.values() if cell):
+        return None  # rows are further inside
     if any(len(part) < len(inner) for part in value.values()):
         shared = set(inner).intersection(*value.values())
         return True if shared else None

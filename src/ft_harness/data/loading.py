@@ -92,7 +92,7 @@ def _make_splits(
     options = merge_options(data, metadata)
     replaced = [name.removeprefix("data_") for name in metadata]
     if test_all:
-        for name in SAMPLING:
+        for name in (*SAMPLING, "seed", "group_by"):
             if name in replaced and getattr(options, name):
                 _log.warning("data.%s is not used: test_all puts every row into test", name)
         options = options.without_sampling()

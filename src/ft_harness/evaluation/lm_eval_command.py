@@ -51,7 +51,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         ConfigError: arguments that are not supported, or an output folder that can't be written.
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
-        NonFiniteError: a score is NaN or infinite; the results are saved.
+        NonFiniteError: a score is NaN or infinite; what --output_path asks for is saved.
     """
     command = _parse(arguments)
     if command is None:
@@ -95,10 +95,11 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         except Exception as error:  # lm-eval checks few of its arguments
             raise _stopped(error) from error
         if undefined := CheckedTracker.undefined:
+            saved = "; the results are saved as they are" if settings.get("output_path") else ""
             raise NonFiniteError(
                 "; ".join(undefined),
-                "a number for every metric; the results are saved as they are",
-                "fix the task's metric; with --log_samples its samples show for which docs",
+                f"a number for every metric{saved}",
+                "fix the task's metric; --log_samples with --output_path shows for which docs",
             )
 
 

@@ -57,7 +57,7 @@ class Metric:
     definition: str | Callable[[str | None], str] = ""
 
     def check(self, item: float | Statistics) -> None:
-        """Refuse what no item can give a mean: a list, or a number beyond the scale.
+        """Refuse what no item can give a mean: several numbers, or one beyond the scale.
 
         Raises:
             TypeError, ValueError: it is one.
@@ -65,25 +65,27 @@ class Metric:
         if self.aggregate is not mean:
             return
         if isinstance(item, list):
-            raise TypeError(f"{self.name} is a list of {len(item)} numbers, not a number")
+            if len(item) != 1:
+                raise TypeError(f"{self.name} is a list of {len(item)} numbers, not a number")
+            (item,) = item
         slack = _SLACK * self.scale  # of what was rounded; no comparison with NaN is true
-        if item < -slack or item > self.scale + slack:
-            raise ValueError(f"{self.name} is {item:g}, beyond 0 to {self.scale:g}")
+        if item < self.least - slack or item > self.scale + slack:
+            raise ValueError(f"{self.name} is {item:g}, beyond {self.least:g} to {self.scale:g}")
 
     def edges(self, sides: Sequence[Sums]) -> list[Sums]:
         """An unseen item's statistics at the two ends of what is possible, for each side [G, 2, K]:
         for each of G kinds of items (such as gold labels); one kind where items differ by degree.
 
-        The ends of a mean are 0 and `scale`; where fewer than half of the items have nearly the
-        same score, as far from the mean as `reaches` says, if that is less.
+        The ends of a mean are `least` and `scale`; where fewer than half of the items have nearly
+        the same score, as far from the mean as `reaches` says, if that is less.
         """
         if self.edges_of is not None:
             return self.edges_of(sides)
         scores = [side[:, 0] for side in sides]
         return [
-            np.array([[[0.0], [self.scale]]])
+            np.array([[[self.least], [self.scale]]])
             if usual_distance(side) < ALIKE * self.scale
-            else (side.mean() + reach * np.array([[[-1.0], [1.0]]])).clip(0.0, self.scale)
+            else (side.mean() + reach * np.array([[[-1.0], [1.0]]])).clip(self.least, self.scale)
             for side, reach in zip(scores, reaches(scores), strict=True)
         ]
 

@@ -85,10 +85,11 @@ def run_sweep(
 
 
 def check_sweep(study: Study) -> None:
-    """Refuse to call a sweep done while points have no result.
+    """Refuse to call a sweep done while points have no result, or a choice could not be made.
 
     Raises:
-        IncompleteError: some have none; the report says which, and why.
+        IncompleteError: some have none (the report says which, and why), or no setting has a score
+            to be chosen by.
     """
     failed = study.sweep.failed() if study.sweep else []
     if failed:
@@ -98,6 +99,12 @@ def check_sweep(study: Study) -> None:
             f"{cut_reason(failed[0])}",
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
+        )
+    if study.sweep is not None and study.sweep.lacks_choice():
+        raise IncompleteError(
+            "no setting was chosen: none has a score by which sweep.choose decides",
+            "a metric that is defined for the answers of some setting",
+            "set sweep.choose.by to another metric, then run the same command again",
         )
 
 

@@ -145,7 +145,7 @@ def _state_focus(study: Study) -> str:
     runs = " and ".join(dict.fromkeys(each.card.name for each in study.focus().adapters))
     chosen = study.sweep.choice if study.sweep else None
     what = "the reference and the chosen setting" if chosen else "the reference"
-    return f"Only about {what}: {runs}. Sweep, Scores and Cost show all runs."
+    return f"Only about {what}: {runs}. Parts without this line show all runs."
 
 
 def _printed(

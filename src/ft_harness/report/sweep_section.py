@@ -25,6 +25,10 @@ _NOT_CHOSEN = (
     "of several {split} scores looks better than it is; settings whose difference has an interval "
     "around 0 are not shown to differ."
 )
+_NONE_TO_CHOOSE = (
+    "No setting was chosen, though the recipe asks for it (sweep.choose): none has a score that "
+    "could decide."
+)
 _ROLES = {True: "reference", False: ""}
 
 
@@ -34,7 +38,9 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
         return []
     table = sweep_table(sweep)
     blocks: list[Block] = [*([table] if table else []), Paragraph(_SAID)]
-    if len(sweep.settings) > 1 and sweep.choice is None:
+    if sweep.lacks_choice():
+        blocks.append(Paragraph(_NONE_TO_CHOOSE))
+    elif len(sweep.settings) > 1 and sweep.choice is None:
         blocks.append(Paragraph(_NOT_CHOSEN.format(split=sweep.split)))
     if failed := sweep.failed():
         lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in failed]

@@ -134,7 +134,8 @@ def full_disk(place: Path | str, error: BaseException, cure: str = "free space")
 def find_limit(folder: Path) -> OSError | None:
     """What keeps even a small file from being written in a folder, disk or quota, or the limit of
     this process; None: nothing. For the faults of libraries that don't say."""
-    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and most < _PROBE_BYTES:
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     probe = folder / f".probe.{_MACHINE}-{os.getpid()}.tmp"
     try:

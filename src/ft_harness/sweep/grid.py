@@ -289,12 +289,13 @@ class _Making:
                 f"one of {values}",
                 "change it, or add this value to the list",
             )
+        reference = "" if self._repeats(axis) else ", which makes it the reference"
         for name, listed in axis.items():
             said_at = self.plain.places.get(tuple(name.split(".")), "")
             if said_at.startswith("--set "):
                 raise ConfigError(
                     f"{said_at}: {name} varies in this sweep, so that this value changes nothing",
-                    f"one of {', '.join(map(write_value, listed))}, which makes it the reference",
+                    f"one of {', '.join(map(write_value, listed))}{reference}",
                     "leave the option out, or give several values for the sweep",
                 )
         return 0

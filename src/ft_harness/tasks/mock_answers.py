@@ -150,9 +150,10 @@ def _is_score(value: Any, metric: str | None = None) -> bool:
         return True
     is_list = isinstance(value, list | tuple)
     parts = value if is_list else [value]
+    known = None if metric is None else find_metric(metric)
     try:
-        if metric is not None and not is_list:
-            find_metric(metric).check(float(value))
+        if known is not None and not is_list:
+            known.check(float(value))
         return bool(parts) and all(
             not isinstance(part, str) and math.isfinite(part) for part in parts
         )

@@ -119,7 +119,10 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             "add it, or leave the rest out",
         )
     beams = {**own, **decoding}.get("num_beams") or 1
-    searching = [name for name in _SEARCHING if decoding.get(name) and beams == 1]
+    usual = {"length_penalty": 1.0, "early_stopping": False}  # transformers' own
+    searching = [
+        name for name in _SEARCHING if decoding.get(name) not in (None, usual[name]) and beams == 1
+    ]
     if searching:
         yield InputError(
             f"eval.generation_kwargs: {', '.join(searching)} would do nothing without beams",

@@ -280,8 +280,7 @@ class Generator:
                 pad_token_id=pad,
                 eos_token_id=ends or None,
                 # All prompts of a batch have the same settings: batches are made by kind.
-                **_RETURNED,
-                **_decoding(first.settings),
+                **_decoding(first.settings) | _RETURNED,
                 **self._known(prompts),
             )
         return [self.endings.read(ids, first.stop) for ids in output[:, width:].tolist()]

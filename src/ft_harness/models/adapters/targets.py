@@ -199,7 +199,9 @@ def _missing_layers(adapter: AdapterSection, model: Any) -> list[InputError]:
     """Layers of `layers_to_transform` without a module that gets an adapter; PEFT passes over them
     as long as one has any."""
     asked = adapter.layers_to_transform
-    layers = {part for name in _adapted(model) for part in name.split(".") if part.isdigit()}
+    # the first number of a name is its layer, others are those of experts and the like
+    numbers = (filter(str.isdigit, name.split(".")) for name in _adapted(model))
+    layers = {layer for each in numbers if (layer := next(each, None)) is not None}
     return [
         InputError(
             f"adapter.layers_to_transform {layer}: no module of this layer would get an adapter",
