@@ -182,7 +182,7 @@ def test_each_write_up_is_one_command(ft, models: dict[str, Path], name: str, tm
     if name.startswith("squad-"):
         fields = ("train_size", "num_train_epochs", "per_device_train_batch_size")
         for field in (*fields, "learning_rate", "lr_scheduler_type", "pretrained"):
-            assert any(line.startswith((f"{field} ", f"{field},")) for line in out.splitlines())
+            assert any(line.startswith((f"{field}:", f"{field},")) for line in out.splitlines())
     if name.startswith("zh-"):
         check_stretches(tmp_path / "adapters", name)
         text = (report / "report.md").read_text(encoding="utf-8")

@@ -82,7 +82,8 @@ def test_html(text: str, plain_html: HtmlPage):
     assert page.tags == plain_html.tags
     for tag, shown in page.texts:
         assert tag in ("style", "script") or not UNSEEN.search(shown)
-    assert any(tag == "h1" and shown == one_line(text, 1000) for tag, shown in page.texts)
+    title = one_line(f"{text}: before and after fine-tuning", 1000)
+    assert any(tag == "h1" and shown == title for tag, shown in page.texts)
 
 
 @pytest.fixture(scope="module")
