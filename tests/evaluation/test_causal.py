@@ -588,6 +588,20 @@ def test_padding_is_no_text_that_must_not_be_repeated(
     assert ours(llama, words).generate_until(asked(PROMPTS, **penalty)) == expected
 
 
+def generate_alone(llama: Any, words: Any, prompt: str, **settings: Any) -> str:
+    """What transformers itself writes to one prompt, 12 tokens at most."""
+    ids = words(prompt, return_tensors="pt")
+    output = llama.generate(
+        ids["input_ids"],
+        attention_mask=ids["attention_mask"],
+        max_new_tokens=12,
+        do_sample=False,
+        **settings,
+    )
+    written: str = words.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+    return written
+
+
 @pytest.mark.parametrize(
     "own",
     [
@@ -614,17 +628,10 @@ def test_a_model_s_own_generation_settings_mean_in_a_batch_what_they_mean_alone(
     answers = ours(llama, words).generate_until(asked(PROMPTS))
     for name in ("return_dict_in_generate", "output_scores", "max_time"):
         setattr(llama.generation_config, name, None)
-    for prompt, answer in zip(PROMPTS, answers, strict=True):
-        ids = words(prompt, return_tensors="pt")
-        output = llama.generate(
-            ids["input_ids"],
-            attention_mask=ids["attention_mask"],
-            max_new_tokens=12,
-            do_sample=False,
-            pad_token_id=words.pad_token_id,
-        )
-        expected = output[0, ids["input_ids"].shape[1] :]
-        assert answer == words.decode(expected, skip_special_tokens=True)
+    alone = [
+        generate_alone(llama, words, each, pad_token_id=words.pad_token_id) for each in PROMPTS
+    ]
+    assert answers == alone
 
 
 def test_settings_of_a_task_that_would_change_what_generate_returns_are_ours(
@@ -638,18 +645,7 @@ def test_settings_of_a_task_that_would_change_what_generate_returns_are_ours(
 
 def test_beams_in_batches_equal_generate_one_by_one(llama: Any, words: Any):
     answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
-    for prompt, answer in zip(PROMPTS, answers, strict=True):
-        ids = words(prompt, return_tensors="pt")
-        output = llama.generate(
-            ids["input_ids"],
-            attention_mask=ids["attention_mask"],
-            max_new_tokens=12,
-            num_beams=3,
-            do_sample=False,
-        )
-        assert answer == words.decode(
-            output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True
-        )
+    assert answers == [generate_alone(llama, words, each, num_beams=3) for each in PROMPTS]
 
 
 def test_a_stop_string_over_many_tokens_ends_an_answer(llama: Any, words: Any):

@@ -125,17 +125,17 @@ def _find_gain_of_format(pairs: Pairs) -> str | None:
     """How many gained items had an answer of the base that could not be read, or none."""
     columns = pairs.base.columns
     deciding = find_deciding(columns.keys() & pairs.tuned.columns.keys())
+    if deciding not in DECIDING_METRICS:
+        return None
+    # NaN, a missing score, is equal to neither 0 nor 1: such items are in no count.
+    before, after = (side[:, 0] for side in pairs.statistics(deciding))
+    gained = (before == 0) & (after == 1)
+    # in SQuAD v2 an empty answer says that there is none
+    readable = {"empty"} if "NoAns_exact" in columns else set[str]()
     for what, names in remarks.UNREADABLE.items():
-        # in SQuAD v2 an empty answer says that there is none
-        abstains = "NoAns_exact" in columns
-        known = [name for name in names if name in columns and (name != "empty" or not abstains)]
-        if deciding not in DECIDING_METRICS or not known:
-            continue
-        # NaN, a missing score, is equal to neither 0 nor 1: such items are in no count.
-        before, after = (side[:, 0] for side in pairs.statistics(deciding))
-        gained = (before == 0) & (after == 1)
-        unread = np.any([pairs.statistics(name)[0][:, 0] == 1 for name in known], axis=0)
-        return remarks.remark_format(what, int((gained & unread).sum()), int(gained.sum()))
+        if known := [name for name in names if name in columns.keys() - readable]:
+            unread = np.any([pairs.statistics(name)[0][:, 0] == 1 for name in known], axis=0)
+            return remarks.remark_format(what, int((gained & unread).sum()), int(gained.sum()))
     return None
 
 
