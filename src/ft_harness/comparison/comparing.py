@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from ft_harness.comparison.families import role_of
 from ft_harness.comparison.measurement import Baseline, Measurement
 from ft_harness.comparison.pairing import Pairs, pair_items
 from ft_harness.comparison.preferences import (
+    CHANCE,
     compared_metrics,
     find_baselines,
     find_preference_cautions,
@@ -31,11 +35,13 @@ from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.data.data_report import DataReport
 from ft_harness.errors import InputError
 from ft_harness.metrics.labels import recalled_label
-from ft_harness.records import Evaluation, Record, describe_record
+from ft_harness.records import SAMPLES_FILE, Evaluation, Record, describe_record
 
 Array = NDArray[np.float64]
 _WITHOUT_OVERLAP = "{split} without overlap"  # split of rows without items of the training split
 _PER_CLASS = 3  # items of a right answer on average; fewer are no classes but texts
+_MOST_READ = 10_000  # items whose choices are counted
+_CHOOSING = ("acc", "acc_norm")  # metrics of which guessing among the choices scores something
 
 
 class Comparing:
@@ -139,6 +145,9 @@ class Comparing:
         # The majority class is a row of accuracy, next to it.
         if majority:
             baselines.append(make_baseline_row(rows["acc"], MAJORITY_CLASS, majority.share))
+        elif (guessed := self._chance()) is not None:
+            own = [rows[name] for name in _CHOOSING if name in rows]
+            baselines += [make_baseline_row(row, CHANCE, guessed) for row in own]
         without = clean.get(self.leading)
         if self.kept is not None and without is not None:
             counts = len(self.pairs) - len(self.kept), len(self.kept)
@@ -192,6 +201,19 @@ class Comparing:
             return None
         return measurement.majority("acc")
 
+    def _chance(self) -> float | None:
+        """What guessing among the choices scores; None: no choices, or several are right."""
+        several = any(each.foreign and each.foreign.several_right for each in self.records)
+        has_choices = any(name in self._own_metrics() for name in _CHOOSING)
+        if several or not has_choices or len(self.pairs) > _MOST_READ:
+            return None
+        base = self.sides[0]
+        digest = base.record.files.get(SAMPLES_FILE)
+        counts = _count_choices(_Source(base.folder, base.record.eval_id, digest, base))
+        keys, _ = self.pairs.texts("item_key")
+        found = [counts.get(str(key), 0) for key in keys]
+        return float(np.mean([1 / each for each in found])) if found and min(found) > 1 else None
+
     def _clean_rows(self) -> dict[str, Row]:
         """All metrics with scores in the samples, without the items that also occur in training."""
         if self.kept is None:
@@ -216,6 +238,23 @@ class Comparing:
         """What each item, or cluster, adds to the difference of the leading metric [units]."""
         own = self.leading in self._own_metrics()
         return self.measurement.influence(self.leading) if own else None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An evaluation by what names its samples."""
+
+    folder: Path
+    eval_id: str
+    digest: str | None
+    evaluation: Evaluation = field(compare=False)
+
+
+@lru_cache(maxsize=8)  # many adapters are compared with one base
+def _count_choices(source: _Source) -> dict[str, int]:
+    """Item key -> how many answers it offers."""
+    samples = source.evaluation.samples()
+    return {sample.item_key: len(sample.choices or ()) for sample in samples}
 
 
 def _shared_metrics(base: Record, tuned: Record) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from ft_harness.comparison.amounts import NONE
 from ft_harness.comparison.comparability import filter_of
 from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.comparison.sweep_study import name_values
 from ft_harness.records import Record
 
 TITLES = {
@@ -43,6 +44,7 @@ _WORDS = {
     "input": "input {}",
     "quantization": "quantisation {}",
 }
+_SEEDS = {"train.seed": "seed", "eval.seed": "eval seed"}
 _LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
@@ -201,8 +203,26 @@ def name_of(study: Study, comparison: Comparison) -> str:
 def tell_apart(study: Study, comparison: Comparison) -> list[str]:
     """What distinguishes a comparison from others of its task, or its base from its tuned side;
     empty if nothing does."""
+    if named := _name_point(study, comparison):
+        return named
     features = features_of(study, comparison)
     return [_word(name, features[name]) for name in varying(study, features["task"])]
+
+
+def name_tuned(study: Study, comparison: Comparison) -> str:
+    """Name the tuned side: of a sweep by its setting and seeds, else by its subject."""
+    return ", ".join(_name_point(study, comparison)) or comparison.tuned.subject
+
+
+def _name_point(study: Study, comparison: Comparison) -> list[str]:
+    """The setting and the seeds of the point that made an adapter; empty where that is not one."""
+    points = study.sweep.points if study.sweep else ()
+    found = [each for each in points if each.adapter == comparison.tuned.subject]
+    if len(found) != 1:
+        return []
+    (point,) = found
+    setting = [name_values(point.values)] if point.values else []
+    return [*setting, *(f"{_SEEDS.get(name, name)} {seed}" for name, seed in point.seeds.items())]
 
 
 def name_side(study: Study, record: Record) -> str:

@@ -41,7 +41,6 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
-_MOST_NAMED = 8  # runs of a sweep with one verdict that are named
 _NO_INTERVAL = {
     "too few items for an interval": "too few items for an interval or a test",
     "descriptive": "no interval holds for this metric",
@@ -206,34 +205,6 @@ def state_controls(study: Study) -> str:
         return f"{said}, which does not prove that nothing was lost{hold}."
     named = ", ".join(dict.fromkeys(worse))
     return f"{len(worse)} of {len(controls)} got worse: {named}."
-
-
-def state_runs(study: Study) -> list[str]:
-    """State how the runs of a sweep differ from their base, trained and control tasks apart."""
-    by_task: dict[str, list[Comparison]] = {}
-    for each in study.comparisons:
-        if any(row.family for row in each.rows):
-            row, control = each.headline, "control task " if each.role == "control task" else ""
-            what = f"{word_of(row.metric)} on {control}{row.task} ({row.split})"
-            by_task.setdefault(what, []).append(each)
-    return [f"Against the base, {what}: {_state_group(each)}." for what, each in by_task.items()]
-
-
-def _state_group(compared: Sequence[Comparison]) -> str:
-    """`4 improved (NAME +10.8 points, ...), 1 shows ...; 5 have cautions (below)`."""
-    found: dict[str, list[str]] = {}
-    for each in compared:
-        row = each.headline
-        change = state_change(row.metric, change_of(row), digits_of(row))
-        named = f"{each.tuned.subject} {change}"
-        found.setdefault(row.verdict or "undefined", []).append(named)
-    said = ", ".join(
-        f"{len(named)} {verdict}" + (f" ({', '.join(named)})" if len(named) <= _MOST_NAMED else "")
-        for verdict, named in found.items()
-    )
-    doubtful = sum(bool(each.cautions) for each in compared)
-    comes = "comes with a caution" if doubtful == 1 else "come with cautions"
-    return f"{said}; {doubtful} of these {len(compared)} {comes}" if doubtful else said
 
 
 def state_repeats(repeats: Repeats) -> str:

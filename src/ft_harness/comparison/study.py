@@ -141,6 +141,16 @@ class Comparison(Frozen):
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
         return [*primary, *deciding, *measured][0]
 
+    def rules(self) -> dict[str, float]:
+        """What rules without a model score in the headline's metric, such as always giving the most
+        frequent answer."""
+        metric = self.headline.metric
+        return {
+            row.base_subject: row.base
+            for row in self.rows
+            if row.tuned_subject is None and row.metric == metric and row.base is not None
+        }
+
     def clean_rows(self) -> list[Row]:
         """All metrics without the items that also occur in the training split."""
         return [*([self.without] if self.without else []), *self.others_without]

@@ -3,15 +3,32 @@ each setting changes against the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from ft_harness.comparison.amounts import MOST_DECIMALS, Sides, difference, shown_delta
+from ft_harness.comparison.amounts import (
+    MOST_DECIMALS,
+    Sides,
+    difference,
+    shown_delta,
+    shown_value,
+)
 from ft_harness.records import Frozen
 
 MeasuredSplit = Literal["validation", "test"]
+
+
+def name_values(values: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
+    """`train_size 200, r 8`: these fields, or all, by their own names."""
+    shown = fields or list(values)
+    return ", ".join(f"{field_name(name)} {shown_value(values[name])}" for name in shown)
+
+
+def field_name(name: str) -> str:
+    """The field's name without its section."""
+    return name.rpartition(".")[2]
 
 
 class PointResult(Frozen):
@@ -57,6 +74,10 @@ class Change(Frozen):
             digits += 1
             delta = shown_delta(metric, self.before, self.after, digits)
         return delta, digits
+
+    def subtract(self, metric: str, digits: int) -> float | None:
+        """The difference of both scores as they are shown with so many decimals."""
+        return shown_delta(metric, self.before, self.after, digits)
 
 
 class SettingScore(Frozen):
@@ -225,6 +246,14 @@ class SweepStudy(Frozen):
             for each in self.points
             if each.adapter and (each.is_reference or each.values == chosen)
         }
+
+    def digits(self, split: str) -> int | None:
+        """Decimals with which the primary numbers of all settings on a split add up; None: there
+        are none."""
+        scores = [each.score(split) for each in self.settings]
+        made = [(each.metric, each.change) for each in scores if each and each.change]
+        made += [(each.metric, each.change) for each in self.effects if each.split == split]
+        return max((change.shown(metric)[1] for metric, change in made), default=None)
 
     def lacks_choice(self) -> bool:
         """Whether a choice was asked for that could not be made."""

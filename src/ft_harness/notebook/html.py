@@ -14,7 +14,7 @@ from ft_harness.report import (
     one_line,
     state_answer,
     state_untuned,
-    sweep_table,
+    sweep_tables,
     text_of,
     untuned_table,
 )
@@ -30,8 +30,7 @@ _CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
 def study_html(study: Study, path: Path) -> str:
     """The verdict cards of the report's page, the table of answers, and where the report is."""
     if study.sweep is not None:
-        table = sweep_table(study.sweep)
-        parts = [words_html(state_answer(study)), _block(table)]
+        parts = [*map(_block, sweep_tables(study)), words_html(state_answer(study))]
     else:
         cards = "".join(map(_card, find_verdicts(study).cards))
         seeds = [state_repeats(each) for each in study.repeats]

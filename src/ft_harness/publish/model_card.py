@@ -170,7 +170,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _stated_rows(comparison: Comparison) -> Iterator[Row]:
-    """The majority class, the headline, and what belongs next to it."""
+    """The rules without a model, the headline, and what belongs next to it."""
     headline = comparison.headline
     for row in comparison.rows:
         if row.tuned_subject is None or row.metric in (headline.metric, *comparison.companions):
@@ -232,7 +232,7 @@ def _cells(row: Row) -> list[str]:
     digits, metric = digits_of(row), row.metric
     if row.tuned_subject is None:
         share = amount(metric, row.base, digits)
-        name = f"{word_of(metric)}, majority class"
+        name = f"{word_of(metric)}, {row.base_subject}"
         return [row.task, row.split, name, share, *"----", str(row.n), "-"]
     delta = None if row.delta is None else shown_delta(metric, row.base, row.tuned, digits)
     return [

@@ -22,7 +22,7 @@ from ft_harness.report.latex_page import latex_page, latex_table
 from ft_harness.report.limits_section import state_limits
 from ft_harness.report.markdown_page import markdown_page
 from ft_harness.report.perplexity_section import Outlier, Outliers
-from ft_harness.report.sweep_section import sweep_table
+from ft_harness.report.sweep_section import sweep_tables
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
 from ft_harness.report.untuned_section import state_untuned, untuned_table
 from ft_harness.report.verdict_card import Verdicts, find_verdicts

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.sentences import state_runs, state_study
-from ft_harness.comparison.sweep_sentences import state_sweep
+from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.sweep_sentences import state_settings, state_sweep
 from ft_harness.report.untuned_section import state_untuned
 
 
 def state_answer(study: Study) -> list[str]:
-    """What a sweep answers and how its runs differ from their base; else each comparison that
+    """What a sweep answers and how its settings differ from their base; else each comparison that
     decides."""
     if study.sweep is not None:
-        return [*state_sweep(study.sweep), *state_runs(study)]
+        return [*state_sweep(study.sweep), *state_settings(study)]
     return [*state_study(study), *state_untuned(study)]

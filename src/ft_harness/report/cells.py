@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ft_harness.comparison.aggregator import Row
 from ft_harness.comparison.amounts import (
@@ -64,6 +64,14 @@ def score_span(metric: str, low: float | None, high: float | None) -> Span:
     if low is None or high is None:
         return Span(NONE, None, None)
     return Span(f"{amount(metric, low)} to {amount(metric, high)}", low, high)
+
+
+def best_rule(metric: str, rules: Mapping[str, float]) -> Number:
+    """The best score without a model, with the rule's name."""
+    if not rules:
+        return UNDEFINED
+    rule, value = max(rules.items(), key=lambda each: each[1])
+    return Number(f"{amount(metric, value)} ({rule})", value)
 
 
 def measured_columns(rows: Sequence[Row]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.sweep_sentences import field_name
+from ft_harness.comparison.sweep_study import field_name
 from ft_harness.report.answer import state_answer
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import state_cautions
@@ -32,7 +32,7 @@ from ft_harness.report.score_section import (
     side_by_side_section,
     split_section,
 )
-from ft_harness.report.sweep_section import sweep_section
+from ft_harness.report.sweep_section import cost_figure, setting_metrics, sweep_section
 from ft_harness.report.training_section import epoch_blocks, training_section
 from ft_harness.report.untuned_section import untuned_section
 from ft_harness.report.view import View, main_comparisons
@@ -89,15 +89,20 @@ def build_document(
     where they are known.
     """
     sections = _sections(study, view or View(), outliers)
-    answer = bullets(state_answer(study))
+    answer = state_answer(study)
+    # A sweep begins with the table of its settings.
+    first = _Section("Sweep", *_apart(sweep_section(study)))
+    said = section("In sentences", bullets(answer)) if first.paper else bullets(answer)
     return Document(
         state_title(study),
-        [*answer, *(block for each in sections for block in each.blocks())],
+        [*first.blocks(), *said, *(block for each in sections for block in each.blocks())],
         [
-            *answer,
+            *section(first.title, first.paper),
+            *said,
             *(block for each in sections for block in section(each.title, each.paper)),
-            *section(_REST, _name_rest(sections)),
+            *section(_REST, _name_rest([first, *sections])),
         ],
+        answer,
     )
 
 
@@ -109,7 +114,6 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
     splits = study if len(main_comparisons(study)) <= _FEW else focus
     sections = [
-        _Section("Sweep", *_apart(sweep_section(study.sweep)), of_all=True),
         _Section("Cautions", *_first(state_cautions(study)), of_all=True),
         _Section("Scores", score_section(study, view), of_all=True),
         _Section("Models without an adapter", untuned_section(study), of_all=True),
@@ -122,14 +126,14 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("Perplexity", *_printed(perplexity_section(focus, outliers))),
         _Section("Training seeds", *_printed(seed_section(focus))),
         _Section("Training size", *_printed(size_section(focus))),
-        _Section("What was not measured", limits_section(focus)),
+        _Section("What was not measured", limits_section(study), of_all=True),
         _Section("Notes", bullets(focus.notes)),
         _Section("Data", *_printed(data_section(focus))),
         _Section("Recipes", *_printed(*recipe_section(study)), of_all=True),
         _Section("Training", *_printed(training_section(focus), epoch_blocks(focus), few=is_few)),
-        _Section("Cost", cost_section(study), of_all=True),
+        _Section("Cost", [*cost_section(study), *cost_figure(study.sweep)], of_all=True),
         _Section("Cases", case_summary(focus), case_section(focus)),
-        _Section("All metrics", *_printed(metric_section(focus), method_blocks(focus), few=is_few)),
+        _metrics(study, is_few),
         _Section("Commands", command_section(focus), of_all=True),
         _Section("Signatures", *signature_section(focus)),
         _Section("Provenance", *_printed(*provenance_section(study), few=is_few), of_all=True),
@@ -138,6 +142,14 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         return sections
     said = _state_focus(study)
     return [each if each.of_all else each.about(said) for each in sections]
+
+
+def _metrics(study: Study, is_few: bool) -> _Section:
+    """Of a sweep those of all settings, which are looked up."""
+    title, methods = "All metrics", method_blocks(study.focus())
+    if study.sweep is not None:
+        return _Section(title, [], [*setting_metrics(study), *methods], of_all=True)
+    return _Section(title, *_printed(metric_section(study), methods, few=is_few))
 
 
 def _state_focus(study: Study) -> str:

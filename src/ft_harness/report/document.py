@@ -33,12 +33,26 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A difference and its interval on an axis from 0 to 100."""
+
+    zero: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Span:
-    """An interval as a reader sees it, and its unrounded ends."""
+    """An interval as a reader sees it, and its unrounded ends.
+
+    `drawn` is for formats that draw it, with the difference it belongs to.
+    """
 
     text: str
     low: float | None
     high: float | None
+    drawn: Drawn | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,7 @@ class Table:
         kinds: one letter per column, t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.
         is_matrix: the numbers with a share are shaded by it.
+        is_answer: the report begins with it; never folded, and compact on a narrow screen.
     """
 
     kind: ClassVar[str] = "table"
@@ -117,10 +132,11 @@ class Table:
     kinds: str
     appendix: bool = False
     is_matrix: bool = False
+    is_answer: bool = False
 
     @property
     def folded(self) -> bool:
-        return self.appendix or len(self.rows) > FOLDED_ROWS
+        return self.appendix or (len(self.rows) > FOLDED_ROWS and not self.is_answer)
 
 
 Block = Heading | Paragraph | Bullets | Verbatim | Figure | Table
@@ -133,11 +149,13 @@ class Document:
     Attributes:
         blocks: all of it, as the page and the files of tables hold it.
         paper: what a write-up prints of it, as Markdown and LaTeX hold it.
+        answer: the sentences of the answer, which are among the blocks.
     """
 
     title: str
     blocks: list[Block]
     paper: list[Block] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
 
     def tables(self) -> list[Table]:
         """The tables that have files of their own; a name that comes again is numbered."""

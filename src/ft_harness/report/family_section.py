@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_controls, state_family
 from ft_harness.comparison.study import Role
+from ft_harness.report.cells import best_rule
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 from ft_harness.report.score_section import long_table
 from ft_harness.report.view import View, leading
@@ -31,7 +34,18 @@ def same_data_section(study: Study) -> list[Block]:
 def _by_role(study: Study, role: Role, said: str, names: tuple[str, str]) -> list[Block]:
     chosen = [(each, each.headline) for each in study.comparisons if each.role == role]
     features = list(dict.fromkeys(["adapter", *leading(study, View())]))
-    return [Paragraph(said), long_table(study, chosen, features, names)] if chosen else []
+    if not chosen:
+        return []
+    table = long_table(study, chosen, features, names)
+    if any(each.rules() for each, _ in chosen):
+        best = [best_rule(row.metric, each.rules()) for each, row in chosen]
+        table = replace(
+            table,
+            header=[*table.header, "Without a model"],
+            rows=[[*line, cell] for line, cell in zip(table.rows, best, strict=True)],
+            kinds=f"{table.kinds}n",
+        )
+    return [Paragraph(said), table]
 
 
 def family_section(study: Study) -> list[Block]:

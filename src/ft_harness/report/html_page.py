@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _FEWEST_SORTED = 3  # rows of a table that is worth sorting
-_MOST_STACKED = 12  # rows that a narrow screen shows as a list each; it scrolls longer tables
 _FEWEST_STACKED = 5  # columns
 _SHADES = 10  # of a matrix
 _SCRIPTS = ("elements.js", "page.js", "answers.js", "case_file.js", "explorer.js")
@@ -66,13 +65,16 @@ def html_page(
     explorer: Explorer | None = None,
     verdicts: Verdicts | None = None,
 ) -> str:
-    """The page: the verdicts, the sentences, the figure of all scores, then the other blocks.
+    """The page: the verdicts, the sentences, the figure of all scores, then the other blocks;
+    without verdicts the blocks as they are.
 
     `figures` gives svg images by key. Missing images are left out, and so are a missing explorer
     and verdicts."""
     # What the policy allows is known by its hash, so both are put in letter by letter.
     style, script = _read("page.css"), "".join(_read(name) for name in _SCRIPTS)
-    blocks = _with_explorer(_gather_cards(_answer_first(document.blocks)), explorer)
+    has_verdicts = verdicts is not None and bool(verdicts.cards)
+    ordered = _answer_first(document.blocks) if has_verdicts else document.blocks
+    blocks = _with_explorer(_gather_cards(ordered), explorer)
     shown = [block for block in blocks if isinstance(block, Figure) and block.key in figures]
     images = {
         block.key: inline_svg(figures[block.key], number, one_line(block.caption))
@@ -81,7 +83,7 @@ def html_page(
     contents = [block.text for block in blocks if isinstance(block, Heading) and block.level == 2]
     page = _template().render(
         title=document.title,
-        verdicts=verdicts if verdicts and verdicts.cards else None,
+        verdicts=verdicts if has_verdicts else None,
         blocks=blocks,
         contents=contents,
         images=images,
@@ -162,6 +164,7 @@ def _template() -> Template:
     environment.filters |= {"value_of": value_of, "is_sortable": is_sortable}
     environment.globals["zip"] = zip
     environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
+    environment.filters["drawn"] = lambda cell: cell.drawn if isinstance(cell, Span) else None
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
     return environment.from_string(_read("page.html"))
 
@@ -207,9 +210,4 @@ def shade_of(cell: Cell) -> int | None:
 def is_stacked(table: Table) -> bool:
     """Whether a narrow screen shows each row as a list of names and values, instead of a table
     that is moved sideways."""
-    return (
-        len(table.header) >= _FEWEST_STACKED
-        and len(table.rows) <= _MOST_STACKED
-        and not table.folded
-        and not table.is_matrix
-    )
+    return len(table.header) >= _FEWEST_STACKED and not table.appendix and not table.is_matrix

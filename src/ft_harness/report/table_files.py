@@ -14,7 +14,6 @@ from typing import Any
 
 from ft_harness.comparison.amounts import NONE
 from ft_harness.report.document import (
-    Bullets,
     Cell,
     Document,
     Number,
@@ -96,10 +95,9 @@ def _values(cell: Cell, kind: str) -> list[Value]:
 
 def json_page(document: Document) -> str:
     """The sentences and all tables as data, in the order of the report; strict JSON."""
-    first = document.blocks[0] if document.blocks else None
     found: dict[str, Any] = {
         "title": document.title,
-        "sentences": first.items if isinstance(first, Bullets) else [],
+        "sentences": document.answer,
         "tables": [
             {
                 "name": name,

@@ -14,12 +14,11 @@ from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import amount
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.primary import find_primary
-from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.records import Record
 from ft_harness.report.answer import state_answer
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.document import one_line, text_of
-from ft_harness.report.sweep_section import sweep_table
+from ft_harness.report.sweep_section import sweep_tables
 from ft_harness.report.untuned_section import untuned_table
 from ft_harness.report.view import View, leading
 from ft_harness.storage import escaping
@@ -74,7 +73,7 @@ def terminal_page(
     """
     console = _console(width)
     if study.sweep is not None:
-        return [*_sweep_lines(study.sweep, console), *_sentences(study)]
+        return [*_sweep_lines(study, console), *_sentences(study)]
     lines: list[str] = []
     compared = [(each, each.headline) for each in study.comparisons]
     compared.sort(key=lambda pair: pair[0].role == "control task")
@@ -130,12 +129,12 @@ def _state_score(record: Record) -> list[str] | None:
     return [*map(one_line, names), *shown]
 
 
-def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
-    """One line per setting, and the answers."""
+def _sweep_lines(study: Study, console: Console) -> list[str]:
+    """One line per setting, and per control task and setting."""
     lines: list[str] = []
-    if table := sweep_table(sweep):
+    for table in sweep_tables(study):
         cells = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
-        lines = _table_lines(console, Lines(table.header, cells), [])
+        lines += _table_lines(console, Lines(table.header, cells), [])
     return lines
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
-from ft_harness.comparison.amounts import NONE, digits_of, scale_of
+from ft_harness.comparison.amounts import NONE, amount, digits_of
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.repeats import count_training_seeds
 from ft_harness.comparison.sentences import change_of, state_change, state_p, state_seeds, word_of
+from ft_harness.comparison.setting_answers import find_answers
 from ft_harness.report.cells import measured_cells
-from ft_harness.report.document import text_of
+from ft_harness.report.document import Drawn, text_of
+from ft_harness.report.drawing import draw_differences
 from ft_harness.report.view import main_comparisons
 
 Tone = Literal["better", "worse", "vain", "none"]
@@ -24,17 +25,6 @@ _TONES: dict[str | None, Tone] = {
 }
 _COUNTED = ("improved", "improved, not above majority", "worse", "no evidence")
 _MOST_CARDS = 9  # that fit a screen
-_MARGIN = 0.04  # of the axis' width, left free at both ends
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A difference and its interval on the axis of its card, 0 to 100."""
-
-    zero: float
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,8 @@ class VerdictCard:
 
     Attributes:
         title: the task; of single comparisons of many tasks, how many these are.
-        place: split, metric, and number of items where all lines share it.
+        place: split, metric, what rules without a model score, and the number of items where all
+            lines share it.
     """
 
     title: str
@@ -100,7 +91,11 @@ class Verdicts:
 
 def find_verdicts(study: Study) -> Verdicts:
     """A card for each task, split and metric that decides; where nothing decides, for all that was
-    compared. Of more cards than a screen holds, those of a single line become one."""
+    compared. Of more cards than a screen holds, those of a single line become one.
+
+    None of a sweep, which begins with the table of its settings."""
+    if find_answers(study):
+        return Verdicts([], [])
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
     grouped: dict[tuple[bool, str, str, str], list[Comparison]] = {}
     for each in deciding or main_comparisons(study):
@@ -141,7 +136,17 @@ def _make_card(
     items = {line.n for line in lines}
     place += [f"n = {items.pop()}"] if len(items) == 1 and len(lines) > 1 else []
     place += ["control task"] if is_control else []
+    place += _rules(comparisons)
     return VerdictCard(task, ", ".join(place), lines)
+
+
+def _rules(comparisons: Sequence[Comparison]) -> list[str]:
+    """`majority class 50.0 %`, where it is the same of all lines."""
+    every = [each.rules() for each in comparisons]
+    if any(rules != every[0] for rules in every):
+        return []
+    metric = comparisons[0].answer.metric
+    return [f"{rule} {amount(metric, value)}" for rule, value in every[0].items()]
 
 
 def _gather(study: Study, comparisons: Sequence[Comparison]) -> VerdictCard:
@@ -157,13 +162,13 @@ def _place(row: Row) -> str:
 def _make_lines(
     study: Study, comparisons: Sequence[Comparison], names: Sequence[str]
 ) -> list[Line]:
-    """The lines on one axis, which is in parts of the metrics' largest values."""
-    placed = [_scaled(each.answer) for each in comparisons]
-    ends = [end for numbers in placed for end in numbers or ()]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
+    """The lines on one axis."""
+    rows = [each.answer for each in comparisons]
+    numbers = [(row.base, row.delta, row.low, row.high) for row in rows]
+    drawn = draw_differences([row.metric for row in rows], numbers)
     return [
-        _make_line(study, each, name, _draw(numbers, low, high))
-        for each, name, numbers in zip(comparisons, names, placed, strict=True)
+        _make_line(study, each, name, its)
+        for each, name, its in zip(comparisons, names, drawn, strict=True)
     ]
 
 
@@ -191,25 +196,3 @@ def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | N
         cautions=[*unchanged, *comparison.cautions],
         drawn=drawn,
     )
-
-
-def _scaled(row: Row) -> tuple[float, float, float] | None:
-    """(delta, low, high) in parts of the metric's largest value, or as they are where it has
-    none; None: undefined."""
-    if row.delta is None or row.low is None or row.high is None:
-        return None
-    scale = scale_of(row.metric)
-    whole = scale if scale and math.isfinite(scale) else 1.0
-    return row.delta / whole, row.low / whole, row.high / whole
-
-
-def _draw(numbers: tuple[float, float, float] | None, low: float, high: float) -> Drawn | None:
-    """Where the numbers are on an axis from `low` to `high`."""
-    if numbers is None or low == high:
-        return None
-    width = (high - low) * (1 + 2 * _MARGIN)
-    start = low - (high - low) * _MARGIN
-    zero, value, first, last = (
-        round(100 * (place - start) / width, 2) for place in (0.0, *numbers)
-    )
-    return Drawn(zero, value, first, last)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import scale_of
+from ft_harness.comparison.features import name_tuned
 from ft_harness.report.figures.style import (
     BASE,
     GREY,
@@ -53,7 +54,7 @@ def before_after(study: Study, form: Form) -> bytes:
     compared = _compared(study)[:MOST_SHOWN]
     height = _DENSE_HEIGHT if len(compared) > _MOST_SPACED else 0.8  # of a row, in inches
     return render(
-        lambda figure: _draw(figure, compared), 0.8 + height * max(1, len(compared)), form
+        lambda figure: _draw(figure, study, compared), 0.8 + height * max(1, len(compared)), form
     )
 
 
@@ -101,7 +102,7 @@ def _best_baseline(comparison: Comparison, row: Row) -> tuple[str, float] | None
     return max(_baselines(comparison, row), key=lambda each: each[1], default=None)
 
 
-def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
+def _draw(figure: Figure, study: Study, compared: Sequence[tuple[Comparison, Row]]) -> None:
     axes = figure.subplots()
     is_dense = len(compared) > _MOST_SPACED
     draw, name = (_draw_dense_row, _dense_name) if is_dense else (_draw_row, _row_name)
@@ -110,8 +111,9 @@ def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
     axes.set_xlim(0, 100)
     axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
     axes.set_xlabel("score (%), bars: 95 % interval")
-    names = short_names([comparison.tuned.subject for comparison, _ in compared])
-    labels = [name(names[each.tuned.subject], each, row) for each, row in compared]
+    named = [name_tuned(study, each) for each, _ in compared]
+    short = short_names(named)
+    labels = [name(short[its], each, row) for its, (each, row) in zip(named, compared, strict=True)]
     axes.set_yticks(range(len(compared)), labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -7,6 +7,7 @@ for colour-blind readers; shapes differ too, for print.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,9 @@ _STYLE = {
     "text.parse_math": False,
 }
 _WIDTH = 7.0  # inches: a text column of a paper or of a README
+_DECADE = 10.0  # ratio of scores from which an axis is logarithmic
+_MOST_DECADES = 2  # with ticks between the powers of ten
+_FREE = 0.08  # of the range of the scores, left free at both ends
 _NAME_LIMIT = 28  # characters: room for the axis stays
 
 
@@ -94,11 +98,32 @@ def axis_scale(metric: str) -> tuple[float, str]:
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 
 
+def fit_scores(axes: Axes, metric: str, values: Sequence[float | None]) -> None:
+    """Make the axis of the scores logarithmic where they have no largest value and range over more
+    than a decade, as perplexities may."""
+    known = [value for value in values if value is not None]
+    if not math.isinf(scale_of(metric) or 0.0) or not known or min(known) <= 0:
+        return
+    if max(known) < _DECADE * min(known):
+        return
+    axes.set_yscale("log")
+    low, high = (math.log10(edge(known)) for edge in (min, max))
+    steps = (1, 2, 5) if high - low < _MOST_DECADES else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    axes.set_yticks(ticks, [f"{tick:,.12g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(10 ** (low - _FREE * (high - low)), 10 ** (high + _FREE * (high - low)))
+
+
 def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
     """(name, colour, last value) at the right edge, each at the height of its value, moved apart
     where they are closer than `gap`, a share of the axes' height."""
-    low, high = axes.get_ylim()
-    named = sorted(((last - low) / (high - low), name, colour) for name, colour, last in ends)
+    to_share = axes.transScale + axes.transLimits
+    right = axes.get_xlim()[1]
+    named = sorted(
+        (float(to_share.transform((right, last))[1]), name, colour) for name, colour, last in ends
+    )
     shown: list[float] = []
     for height, _, _ in named:
         shown.append(height if not shown else max(height, shown[-1] + gap))

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
-from ft_harness.comparison.sweep_sentences import field_name, name_values
 from ft_harness.comparison.sweep_study import (
     Setting,
     SettingScore,
     SweepStudy,
+    field_name,
     find_best_stretch,
+    name_values,
 )
 from ft_harness.report.figures.style import (
     BASE,
@@ -23,9 +24,11 @@ from ft_harness.report.figures.style import (
     Form,
     Value,
     axis_scale,
+    fit_scores,
     label_ends,
     render,
     short_name,
+    short_names,
     write_nothing,
 )
 
@@ -111,13 +114,14 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
     places, is_number = _places(sweep, axis)
     scale, name = axis_scale(lines[0][1][0][1].metric)
     axes.set_ylabel(short_name(f"{name}, {sweep.split}"))
+    names = short_names([said for said, _ in lines[: len(_COLOURS)]])
     ends: list[tuple[str, str, float]] = []
     for (said, line), colour, marker in zip(lines, _COLOURS, _MARKERS, strict=False):
         points = sorted(line, key=lambda entry: places[_label(entry[0], axis)])
         xs = [places[_label(setting, axis)] for setting, _ in points]
         _draw_line(axes, xs, points, scale, (colour, marker))
         if len(lines) > 1:
-            ends.append((short_name(said), colour, scale * (points[-1][1].mean or 0.0)))
+            ends.append((names[said], colour, scale * (points[-1][1].mean or 0.0)))
     _draw_base(
         axes, lines[0][1], [places[_label(setting, axis)] for setting, _ in lines[0][1]], scale
     )
@@ -126,8 +130,11 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
     if is_number and found[0] > 0 and found[-1] / found[0] >= _LOGARITHMIC:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(list(places.values()), [short_name(label) for label in places])
+    labels = short_names(list(places))
+    axes.set_xticks(list(places.values()), [labels[label] for label in places])
     axes.margins(x=0.08, y=0.15)
+    scored = [score for _, line in lines for _, score in line]
+    fit_scores(axes, scored[0].metric, _drawn_scores(scored))
     label_ends(axes, ends)
     if len(lines) > len(_COLOURS):
         axes.set_title(f"{len(_COLOURS)} of {len(lines)} lines", loc="left", fontsize=9)
@@ -201,6 +208,7 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
         return
     scale, name = axis_scale(timed[0][2].metric)
     axes.set_ylabel(short_name(f"{name}, {sweep.split}"))
+    names = short_names([name_values(setting.values) for _, setting, _ in timed])
     for seconds, setting, score in timed:
         at = (seconds, scale * (score.mean or 0.0))
         if score.low is not None and score.high is not None:
@@ -209,7 +217,7 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
         if setting.is_reference:
             axes.plot(*at, color=GREY, marker="o", markersize=13, fillstyle="none", linestyle="")
         axes.annotate(
-            short_name(name_values(setting.values)), at, (6, 5),
+            names[name_values(setting.values)], at, (6, 5),
             textcoords="offset points", color=GREY, fontsize=8,
         )  # fmt: skip
     found = sorted(seconds for seconds, _, _ in timed)
@@ -224,3 +232,8 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     axes.margins(x=0.2, y=0.15)
+    fit_scores(axes, timed[0][2].metric, _drawn_scores([score for _, _, score in timed]))
+
+
+def _drawn_scores(scores: Sequence[SettingScore]) -> list[float | None]:
+    return [value for each in scores for value in (each.base, each.mean, *each.values)]

@@ -13,9 +13,11 @@ from ft_harness.report.figures.style import (
     Form,
     Value,
     axis_scale,
+    fit_scores,
     interval_of,
     render,
     short_name,
+    short_names,
     write_nothing,
 )
 
@@ -114,6 +116,7 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
             axes.vlines(spent, scale * low, scale * high, color=TUNED, linewidth=1.2)
     if curve:
         _draw_curve(axes, shown, scale)
+    names = short_names([each.tuned.subject for _, each, _ in shown])
     for spent, comparison, row in shown:
         fill: Literal["none", "full"] = "none" if row.verdict == _HOLLOW else "full"
         axes.plot(
@@ -121,20 +124,19 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
         )
         if not curve:
             at = (spent, scale * (row.tuned or 0.0))
-            name = _label(comparison, shown)
+            name = _label(comparison, shown, names[comparison.tuned.subject])
             axes.annotate(name, at, (6, 5), textcoords="offset points", color=GREY, fontsize=9)
     if any(row.verdict == _HOLLOW for _, _, row in shown):
         axes.set_xlabel(f"{axes.get_xlabel()}; hollow: {_HOLLOW}")
     axes.margins(x=0.15, y=0.2)
+    fit_scores(axes, shown[0][2].metric, [*bases, *(row.tuned for _, _, row in shown)])
 
 
-def _label(comparison: Comparison, shown: Measured) -> str:
+def _label(comparison: Comparison, shown: Measured, short: str) -> str:
     """The adapter; with its shots where it has several points."""
     name = comparison.tuned.subject
     same = [each for _, each, _ in shown if each.tuned.subject == name]
-    return short_name(name) + (
-        f", {comparison.tuned.settings.num_fewshot}-shot" if len(same) > 1 else ""
-    )
+    return short + (f", {comparison.tuned.settings.num_fewshot}-shot" if len(same) > 1 else "")
 
 
 def _draw_curve(axes: Axes, shown: Measured, scale: float) -> None:
