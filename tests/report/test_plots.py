@@ -52,7 +52,7 @@ def study_of(task: str, base: float | None, tuned: float | None) -> Study:
 
 def drawn(study: Study) -> Figure:
     figure = Figure()
-    scores._draw(figure, scores._compared(study))
+    scores._draw(figure, study, scores._compared(study))
     return figure
 
 
@@ -309,3 +309,39 @@ def test_what_tells_long_names_apart_is_kept():
         "second-xxxxxxx…xxxxxx-second",
     ]
     assert list(style.short_names(["a" * 40]).values()) == [f"{'a' * 27}…"]
+    inner = [f"{'x' * 30}{middle}{'y' * 30}" for middle in ("one", "two")]
+    assert list(style.short_names(inner).values()) == [
+        f"…{'x' * 14}one{'y' * 9}…",
+        f"…{'x' * 14}two{'y' * 9}…",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "scale"),
+    [
+        ("token_ppl", [66.9, 77.0, None, 483269.0], "log"),
+        ("token_ppl", [66.9, 77.0, 140.0], "linear"),
+        ("token_ppl", [None], "linear"),
+        ("acc", [0.01, 0.9], "linear"),
+        ("another_programs_metric", [0.01, 0.9], "linear"),
+    ],
+)
+def test_perplexities_over_a_decade_have_a_logarithmic_axis(metric, values, scale):
+    axes = Figure().subplots()
+    style.fit_scores(axes, metric, values)
+    assert axes.get_yscale() == scale
+    if scale == "log":
+        low, high = axes.get_ylim()
+        assert low < 66.9
+        assert high > 483269.0
+        assert "10,000" in [each.get_text() for each in axes.get_yticklabels()]
+
+
+def test_labels_at_the_edge_stand_at_their_values_on_a_logarithmic_axis():
+    """1000 is two thirds of the way from 10 to 10,000."""
+    axes = Figure().subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(10, 10_000)
+    style.label_ends(axes, [("here", "black", 1000.0)])
+    (text,) = axes.texts
+    assert text.get_position()[1] == pytest.approx(2 / 3)

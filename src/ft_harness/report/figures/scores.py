@@ -112,8 +112,11 @@ def _draw(figure: Figure, study: Study, compared: Sequence[tuple[Comparison, Row
     axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
     axes.set_xlabel("score (%), bars: 95 % interval")
     named = [name_tuned(study, each) for each, _ in compared]
-    short = short_names(named)
-    labels = [name(short[its], each, row) for its, (each, row) in zip(named, compared, strict=True)]
+    short, tasks = short_names(named), short_names([row.task for _, row in compared])
+    labels = [
+        name((tasks[row.task], short[its]), each, row)
+        for its, (each, row) in zip(named, compared, strict=True)
+    ]
     axes.set_yticks(range(len(compared)), labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -121,15 +124,15 @@ def _draw(figure: Figure, study: Study, compared: Sequence[tuple[Comparison, Row
     axes.set_axisbelow(True)
 
 
-def _row_name(adapter: str, comparison: Comparison, row: Row) -> str:
-    task, metric = (short_name(name) for name in (row.task, row.metric))
+def _row_name(names: tuple[str, str], comparison: Comparison, row: Row) -> str:
+    (task, adapter), metric = names, short_name(row.metric)
     shots = comparison.tuned.settings.num_fewshot
     verdict = f"\n{row.verdict}" if row.verdict else ""
     return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}{verdict}"
 
 
-def _dense_name(adapter: str, comparison: Comparison, row: Row) -> str:
-    return f"{short_name(row.task)}, {adapter}, {comparison.tuned.settings.num_fewshot}-shot"
+def _dense_name(names: tuple[str, str], comparison: Comparison, row: Row) -> str:
+    return f"{', '.join(names)}, {comparison.tuned.settings.num_fewshot}-shot"
 
 
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:

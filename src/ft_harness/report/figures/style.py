@@ -74,15 +74,42 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     alike = takewhile(lambda each: len(set(each)) == 1, zip(*shown.values(), strict=False))
     start = "".join(each[0] for each in alike)
     shared = max(start.rfind(mark) for mark in "-/ ") + 1
-    return {
-        name: _cut_middle(f"…{text[shared:]}" if shared else text) for name, text in shown.items()
-    }
+    cut = {name: f"…{text[shared:]}" if shared else text for name, text in shown.items()}
+    short = {name: _cut_middle(text) for name, text in cut.items()}
+    found = dict(short)
+    for name, text in cut.items():
+        # The middle may be all that tells two apart: then it is what stays.
+        twins = [other for key, other in cut.items() if short[key] == short[name] and key != name]
+        if twins:
+            found[name] = _cut_ends(text, max(_first_difference(text, each) for each in twins))
+    return _number_twins(found)
 
 
 def _cut_middle(text: str) -> str:
     half = (_NAME_LIMIT - 1) // 2
     is_short = len(text) <= _NAME_LIMIT
     return text if is_short else f"{text[: _NAME_LIMIT - 1 - half]}…{text[-half:]}"
+
+
+def _cut_ends(text: str, place: int) -> str:
+    """What is around a place of a long text."""
+    start = max(0, min(place - _NAME_LIMIT // 2, len(text) - _NAME_LIMIT + 2))
+    return f"…{text[start : start + _NAME_LIMIT - 2]}…"
+
+
+def _first_difference(text: str, other: str) -> int:
+    pairs = zip(text, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(text), len(other)))
+
+
+def _number_twins(names: dict[str, str]) -> dict[str, str]:
+    """Names that are equal all the same get a number."""
+    seen: dict[str, int] = {}
+    found: dict[str, str] = {}
+    for name, text in names.items():
+        seen[text] = seen.get(text, 0) + 1
+        found[name] = text if seen[text] == 1 else f"{text} ({seen[text]})"
+    return found
 
 
 def interval_of(record: Record, metric: str) -> tuple[float | None, float | None]:

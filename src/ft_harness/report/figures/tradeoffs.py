@@ -73,12 +73,14 @@ def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes
             (spent_on, comparison, row)
         )
 
+    tasks = short_names([task for task, *_ in groups])
+
     def draw(figure: Figure) -> None:
         panels = figure.subplots(max(1, len(groups)), 1, squeeze=False)
         for axes, ((task, split, shots, metric), entries) in zip(
             panels[:, 0], groups.items(), strict=False
         ):
-            axes.set_title(f"{short_name(task)} ({split}{shots})", loc="left", fontsize=10)
+            axes.set_title(f"{tasks[task]} ({split}{shots})", loc="left", fontsize=10)
             axes.set_xlabel(spent)
             axes.set_ylabel(short_name(axis_scale(metric)[1]))
             _draw_panel(axes, entries, curve=curve)
