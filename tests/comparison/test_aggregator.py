@@ -244,6 +244,37 @@ def test_the_majority_class_rests_on_the_items_of_the_accuracy(write: Write) -> 
     assert (majority.base, majority.n, accuracy.n) == (8 / 12, 12, 12)
 
 
+def test_where_each_item_has_its_own_choices_guessing_is_a_rule(write: Write) -> None:
+    """8 of 12 items have four choices and 4 have two: (8 / 4 + 4 / 2) / 12 = 1 / 3."""
+    sides = []
+    for adapter, right in ((None, 5), ("x", 9)):
+        samples = [
+            make_sample(
+                number, f"word {number}", "any", {"acc": float(number < right)},
+                choices=[f" {letter}{number}" for letter in ("abcd" if number < 8 else "ab")],
+            )
+            for number in range(12)
+        ]  # fmt: skip
+        sides.append(write(make_record(adapter, ["acc"]), samples))
+    compared = compare(*sides)
+    chance, accuracy = compared.rows
+    assert (chance.base_subject, chance.tuned_subject, chance.metric) == ("chance", None, "acc")
+    assert (chance.base, chance.n, chance.verdict) == (pytest.approx(1 / 3), 12, None)
+    assert compared.rules() == {"chance": chance.base}
+    assert accuracy.tuned == 9 / 12
+
+
+def test_without_choices_nothing_is_guessed(write: Write) -> None:
+    sides = [
+        write(
+            make_record(adapter, ["acc"]),
+            [make_sample(number, f"word {number}", "any", {"acc": 1.0}) for number in range(12)],
+        )
+        for adapter in (None, "x")
+    ]
+    assert compare(*sides).rules() == {}
+
+
 def test_an_undefined_number_stays_undefined(write: Write) -> None:
     golds = [0] * 10
     base, tuned = (

@@ -28,7 +28,7 @@ def compared(task: str, **changes) -> Comparison:
 def test_a_card_a_task_with_what_decides():
     verdicts = find_verdicts(make_study())
     assert [(card.title, card.place) for card in verdicts.cards] == [
-        ("snli_custom", "test, accuracy"),
+        ("snli_custom", "test, accuracy, majority class 33.7 %"),
         ("squad_custom", "test, exact match"),
     ]
     (line,) = verdicts.cards[0].lines  # 0.3912 and 0.7312; the interval is -0.0613, +0.0587
@@ -53,6 +53,28 @@ def test_a_difference_is_drawn_where_it_is_between_zero_and_the_farthest_end():
     (card,) = find_verdicts(study_of(compared("a", low=None, high=None, p=None))).cards
     assert card.lines[0].drawn is None
     assert card.lines[0].certainty == "n = 300"
+
+
+def test_perplexities_over_a_decade_are_drawn_on_the_logarithm_of_their_ratio():
+    """From 10 to 20, to 40 and to 640: the second is twice as far from the base as the first, and
+    the third six times."""
+    ends = [20.0, 40.0, 640.0]
+    found = [
+        make_comparison(
+            "text", "test", {"token_ppl": (10.0, end)},
+            [make_row("text", "test", "token_ppl", (10.0, end), primary=True, tuned_subject=f"a{end:g}",
+                      low=end - 10 - 1, high=end - 10 + 1)],
+            adapter=f"a{end:g}",
+        )
+        for end in ends
+    ]  # fmt: skip
+    (card,) = find_verdicts(study_of(*found)).cards
+    drawn = [line.drawn for line in card.lines]
+    first, second, third = (each.value - each.zero for each in drawn if each)
+    assert (second / first, third / first) == pytest.approx((2, 6), abs=0.01)
+    (card,) = find_verdicts(study_of(*found[:2])).cards  # within a decade: plain differences
+    first, second = (line.drawn.value - line.drawn.zero for line in card.lines if line.drawn)
+    assert second / first == pytest.approx(3, abs=0.01)
 
 
 def test_several_comparisons_of_a_task_share_a_card_and_an_axis():
