@@ -35,6 +35,7 @@ from tests.builders.study import (
     make_wide_study,
     render_html,
 )
+from tests.report.test_sweep_table import a_sweep
 
 SHORT = [payload for payload in PAYLOADS if len(payload) < 500]
 
@@ -454,6 +455,23 @@ def test_the_first_screen_holds_the_answer_of_thirty_comparisons(
     assert len(boxes(screen, ".verdict tbody .interval .dot")) == 30
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (400, 1700)])
+def test_the_first_screen_of_a_sweep_holds_its_settings(
+    screen: Browser, folder: Path, width: int, height: int
+):
+    """A line per setting, and per control task and setting, each with its interval drawn; on a
+    phone two screens of lines, none of which is moved sideways."""
+    page = write_page(folder, render_html(a_sweep(), {}), f"settings-{width}")
+    screen.look(width, height)
+    screen.open(page)
+    lines = boxes(screen, "#sweep ~ .wide .stacked tbody tr")[: 3 + 6]
+    assert max(bottom for *_, bottom in lines) < height
+    assert max(right for _, _, right, _ in lines) <= width
+    drawn = boxes(screen, "#sweep ~ .wide .stacked .interval .dot")
+    assert len(drawn) == 9
+    assert screen.run("document.documentElement.scrollWidth") <= width
+
+
 def test_the_verdicts_of_a_sweep_are_in_sight(screen: Browser, folder: Path):
     """Adapters of a sweep have long names, and columns for shots and seeds."""
     text = (
@@ -487,11 +505,13 @@ def test_nothing_but_long_tables_and_figures_is_moved_sideways_at_400_pixels(
     screen.open(pages[name])
     screen.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert screen.run("document.documentElement.scrollWidth") <= 400
-    main = "document.querySelector('#scores ~ .wide')"
-    if name == "usual":  # of thirty rows a table remains, and its numbers are in the cards
-        assert screen.run(f"{main}.scrollWidth <= {main}.clientWidth")
-        labels = "[...document.querySelector('.stacked tbody tr').cells].map((each) => each.dataset.label)"
-        assert screen.run(labels)[:4] == ["Task", "Split", "Metric", "Base"]
+    wide = "[...document.querySelectorAll('.stacked')].map((each) => each.closest('.wide'))"
+    moved = f"{wide}.map((each) => each.scrollWidth > each.clientWidth)"
+    assert set(screen.run(moved)) == {False}
+    main = "document.querySelector('#scores ~ :is(.wide, details) table')"
+    assert screen.run(f"{main}.matches('.stacked')")
+    labels = f"[...{main}.querySelector('tbody tr').cells].map((each) => each.dataset.label)"
+    assert {"Task", "Split", "Metric", "Base"} <= set(screen.run(labels))
     assert max(right for _, _, right, _ in boxes(screen, ".verdict, .verdict td")) <= 400
 
 
