@@ -87,7 +87,7 @@ def test_cautions_of_every_run_are_printed():
 
 def test_parts_about_the_reference_say_so():
     text = render_markdown(a_sweep(), {})
-    said = "Only about the reference: slow. Parts without this line show all runs."
+    said = "Only about the reference, learning\\_rate 0.001: slow. Parts without this line show all"
     assert section(text, "Training").lstrip().startswith(said)
     assert "Only about" not in section(text, "Scores")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.sweep_study import field_name
+from ft_harness.comparison.sweep_study import field_name, name_values
 from ft_harness.report.answer import state_answer
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import state_cautions
@@ -117,7 +117,8 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("Cautions", *_first(state_cautions(study)), of_all=True),
         _Section("Scores", score_section(study, view), of_all=True),
         _Section("Models without an adapter", untuned_section(study), of_all=True),
-        _Section("Side by side", *_printed(side_by_side_section(focus))),
+        # Of a sweep, the settings are side by side already.
+        _Section("Side by side", *_printed([] if study.sweep else side_by_side_section(study))),
         _Section("Scores by split", *_printed(split_section(splits)), of_all=splits is study),
         _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
         _Section("Forgetting", forgetting_section(study), of_all=True),
@@ -155,8 +156,11 @@ def _metrics(study: Study, is_few: bool) -> _Section:
 def _state_focus(study: Study) -> str:
     """Which runs of a sweep a section is about, and where all of them are."""
     runs = " and ".join(dict.fromkeys(each.card.name for each in study.focus().adapters))
-    chosen = study.sweep.choice if study.sweep else None
-    what = "the reference and the chosen setting" if chosen else "the reference"
+    assert study.sweep is not None
+    reference = name_values(study.sweep.reference.values)
+    what = f"the reference{f', {reference}' if reference else ''}"
+    if study.sweep.choice is not None:
+        what += f", and the chosen setting, {name_values(study.sweep.choice.chosen)}"
     return f"Only about {what}: {runs}. Parts without this line show all runs."
 
 
