@@ -156,13 +156,17 @@ def a_sweep() -> Study:
     return Study(name="x", comparisons=comparisons, adapters=[], notes=[], command="x", sweep=sweep)
 
 
+def tables_of(study: Study) -> list[Table]:
+    return [table for _, table in sweep_tables(study)]
+
+
 def lines_of(table: Table) -> list[list[str]]:
     return [[text_of(cell) for cell in row] for row in table.rows]
 
 
 def test_the_settings_are_a_line_each_and_their_numbers_add_up():
     """50.250 + 16.625 = 66.875, and 66.625 - 66.875 = -0.250: one number of decimals for all."""
-    settings, _ = sweep_tables(a_sweep())
+    settings, _ = tables_of(a_sweep())
     assert settings.header == [
         "learning_rate", "Base", "Mean of 2 seeds", "SD of seeds", "Difference", "95 % interval",
         "p", "Verdict", "From reference", "95 % interval", "p (Holm)", "Note",
@@ -179,7 +183,7 @@ def test_the_settings_are_a_line_each_and_their_numbers_add_up():
 
 def test_control_tasks_are_lines_too_with_chance_and_a_verdict_a_seed():
     """(40 + 38) / 2 - 43 = -4; the seeds fell by 3 and by 5."""
-    _, controls = sweep_tables(a_sweep())
+    _, controls = tables_of(a_sweep())
     assert controls.header == [
         "Control task", "learning_rate", "Base", "Mean of 2 seeds", "Difference",
         "Seeds, from and to", "Verdicts of 2 seeds", "Without a model",
@@ -202,14 +206,14 @@ def test_the_seeds_of_a_control_may_disagree():
     row = first.headline.model_copy(update={"verdict": "worse"})
     other = first.model_copy(update={"rows": [*first.rows[:-1], row]})
     comparisons = [other if each is first else each for each in study.comparisons]
-    _, controls = sweep_tables(study.model_copy(update={"comparisons": comparisons}))
+    _, controls = tables_of(study.model_copy(update={"comparisons": comparisons}))
     assert "1 worse, 1 no evidence" in [line[6] for line in lines_of(controls)]
 
 
 def test_perplexities_over_several_decades_are_drawn_on_their_logarithm():
     """Between 76.87 / 66.87 and 483269.98 / 66.87 lie almost four decades: in plain differences
     the second setting would be drawn on the zero."""
-    _, controls = sweep_tables(a_sweep())
+    _, controls = tables_of(a_sweep())
     drawn = [
         cell.drawn
         for row in controls.rows
@@ -269,7 +273,7 @@ def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
             ],
         }
     )
-    settings_table, controls = sweep_tables(study)
+    settings_table, controls = tables_of(study)
     row = study.comparisons[3].headline  # 0.5025 and 0.70; -6.13 and +5.87 around the difference
     assert (row.base, row.tuned) == (0.5025, 0.70)
     assert settings_table.header[:7] == [
@@ -313,6 +317,17 @@ def test_the_terminal_shows_both_tables():
     assert "0.0001" in shown
     assert "words (accuracy, n = 100)" in shown
     assert shown.index("From reference") < shown.index("Control task")
+
+
+def test_a_narrow_terminal_has_what_decides():
+    """80 columns: the spread, p of the difference from the base and notes are in the report."""
+    shown = terminal_page(a_sweep(), width=80)
+    assert shown[0].startswith("Accuracy on demo (test, 400 items).")
+    assert shown[1].split() == [
+        "learning_rate", "Mean", "of", "2", "seeds", "Diff.", "95", "%", "interval", "Verdict",
+        "From", "ref.", "p", "(Holm)",
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in shown[1:6])
 
 
 def test_sentences_have_the_numbers_of_the_table():
@@ -375,7 +390,7 @@ def test_runs_are_named_by_their_setting():
 
 
 def test_the_tables_have_files_and_are_never_folded():
-    settings, controls = sweep_tables(a_sweep())
+    settings, controls = tables_of(a_sweep())
     assert (settings.name, controls.name) == ("sweep", "sweep_controls")
     assert not settings.folded
     assert sum(isinstance(each, Table) for each in sweep_section(a_sweep())) == 2

@@ -30,7 +30,12 @@ _CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
 def study_html(study: Study, path: Path) -> str:
     """The verdict cards of the report's page, the table of answers, and where the report is."""
     if study.sweep is not None:
-        parts = [*map(_block, sweep_tables(study)), words_html(state_answer(study))]
+        tables = [
+            part
+            for said, table in sweep_tables(study)
+            for part in (words_html([said]), _block(table))
+        ]
+        parts = [*tables, words_html(state_answer(study))]
     else:
         cards = "".join(map(_card, find_verdicts(study).cards))
         seeds = [state_repeats(each) for each in study.repeats]

@@ -77,7 +77,7 @@ def sweep_section(study: Study) -> list[Block]:
     if sweep is None:
         return []
     blocks: list[Block] = []
-    for said, table in _answers(study):
+    for said, table in sweep_tables(study):
         blocks += [Paragraph(said), table]
     if legend := _legend(sweep, find_answers(study)):
         blocks.append(Paragraph(legend))
@@ -108,14 +108,9 @@ def cost_figure(sweep: SweepStudy | None) -> list[Block]:
     return [] if sweep is None else [Figure("sweep_cost", caption)]
 
 
-def sweep_tables(study: Study) -> list[Table]:
-    """The settings on the trained task, then on the control tasks; none where no point has a
-    result."""
-    return [table for _, table in _answers(study)]
-
-
-def _answers(study: Study) -> list[tuple[str, Table]]:
-    """(what it is of, table)."""
+def sweep_tables(study: Study) -> list[tuple[str, Table]]:
+    """(what it is of, table) of the settings on the trained task, then on the control tasks; none
+    where no point has a result."""
     sweep, answers = study.sweep, find_answers(study)
     if sweep is None:
         return []

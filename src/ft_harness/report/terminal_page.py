@@ -25,11 +25,13 @@ from ft_harness.storage import escaping
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
 _VERDICT = "Verdict"
-_NUMBERS = ("Base", "Tuned", "Difference", "Diff.", "p", "p (Holm)", "n", "Score")
+_NUMBERS = ("Base", "Tuned", "Difference", "Diff.", "p", "p (Holm)", "n", "Score", "From ref.")
 # names of a protocol, which may all be one
 _PROTOCOL = ("Model", "Task", "Split", "Metric", "Shots", "Prompt", "Decoding", "n", "Repeats")
 _NARROW = 9  # longest word of a verdict
-_SHORT = {"Difference": "Diff."}  # names that are longer than what is under them
+_SHORT = {"Difference": "Diff.", "From reference": "From ref."}  # longer than what is under them
+# columns of a sweep that the report has as well, those first that a terminal needs least
+_DISPENSABLE = ("SD of seeds", "p", "95 % interval", "Note", "Seeds, from and to", "Base")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,26 @@ class Lines:
     def widths(self) -> list[int]:
         every = [self.header, *self.lines]
         return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
+
+    @property
+    def compact_width(self) -> int:
+        """Without a frame."""
+        header = [_SHORT.get(name, name) for name in self.header]
+        widths = Lines(header, self.lines).widths()
+        return sum(
+            min(width, _NARROW) if name == _VERDICT else width
+            for name, width in zip(header, widths, strict=True)
+        ) + (len(widths) - 1)
+
+    def without(self, name: str) -> Lines:
+        """The table without the last column of this name."""
+        if name not in self.header:
+            return self
+        place = len(self.header) - 1 - self.header[::-1].index(name)
+        header, *lines = (
+            [*each[:place], *each[place + 1 :]] for each in (self.header, *self.lines)
+        )
+        return Lines(header, lines)
 
     def split_constant(self, names: Sequence[str]) -> tuple[Lines, list[str]]:
         """(the table without the columns that are the same in each line, a text with their
@@ -132,9 +154,13 @@ def _state_score(record: Record) -> list[str] | None:
 def _sweep_lines(study: Study, console: Console) -> list[str]:
     """One line per setting, and per control task and setting."""
     lines: list[str] = []
-    for table in sweep_tables(study):
+    for about, table in sweep_tables(study):
         cells = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
-        lines += _table_lines(console, Lines(table.header, cells), [])
+        found = Lines(table.header, cells)
+        for name in _DISPENSABLE:
+            if found.compact_width > console.width:
+                found = found.without(name)
+        lines += [one_line(about), *_table_lines(console, found, [])]
     return lines
 
 
