@@ -315,17 +315,13 @@ def seed_section(study: Study) -> list[Block]:
         mean = change(metric, found.mean, decimals(metric, found.low, found.high))
         span = span_of(metric, found.low, found.high)
         errors = (score(metric, error) for error in (found.seed_deviation, found.test_error))
-        lines.append([*names, "mean", count(len(found.seeds)), mean, span, *errors])
+        of = f"mean of {len(found.seeds)} seeds"
+        lines.append([*names, of, UNDEFINED, mean, span, *errors])
     if not lines:
         return []
     header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference"]
-    header += ["95 % interval", "SD of seeds", "SE of items"]
-    said = (
-        "The interval covers other seeds and other items; in the line of the mean, Seed is the "
-        "number of seeds."
-    )
-    table = Table("seeds", "Differences by training seed", header, lines, "ttttnninn")
-    return [table, Paragraph(said)]
+    header += ["95 % interval, other seeds and items", "SD of seeds", "SE of items"]
+    return [Table("seeds", "Differences by training seed", header, lines, "ttttnninn")]
 
 
 def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> Cell:
