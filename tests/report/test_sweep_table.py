@@ -200,6 +200,21 @@ def test_control_tasks_are_lines_too_with_chance_and_a_verdict_a_seed():
     assert found["text (token perplexity, n = 40)", "0.0001"][4:] == ["2 worse", "-"]
 
 
+def test_a_control_with_several_numbers_of_shots_has_lines_for_each():
+    study = a_sweep()
+    more = []
+    for each in study.comparisons:
+        if each.headline.task == "words":
+            settings = each.tuned.settings.model_copy(update={"num_fewshot": 3})
+            tuned = each.tuned.model_copy(update={"settings": settings})
+            more.append(each.model_copy(update={"tuned": tuned}))
+    _, controls = tables_of(study.model_copy(update={"comparisons": [*study.comparisons, *more]}))
+    names = [line[0] for line in lines_of(controls)]
+    assert names.count("words, 0-shot (accuracy, n = 100)") == 3
+    assert names.count("words, 3-shot (accuracy, n = 100)") == 3
+    assert {line[6] for line in lines_of(controls)} == {"2 no evidence", "2 worse"}
+
+
 def test_the_seeds_of_a_control_may_disagree():
     study = a_sweep()
     first = next(each for each in study.comparisons if each.headline.task == "words")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ft_harness import stats
 from ft_harness.comparison.amounts import Sides, counted
+from ft_harness.comparison.comparability import filter_of
 from ft_harness.comparison.study import Comparison, Row, Study, Verdict
 from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
 
@@ -98,12 +99,23 @@ def _find(study: Study) -> tuple[TaskAnswers, ...]:
     assert sweep is not None
     splits = ["test", sweep.split] if sweep.choice else [sweep.split]
     found = [each for split in dict.fromkeys(splits) if (each := _trained(study, sweep, split))]
-    tasks = dict.fromkeys(
-        (each.headline.task, each.headline.split, each.headline.metric)
-        for each in study.comparisons
-        if each.role == "control task"
-    )
-    return (*found, *(_control(study, sweep, *place) for place in tasks))
+    controls: dict[tuple[str, ...], list[Comparison]] = {}
+    for each in study.comparisons:
+        if each.role == "control task":
+            controls.setdefault(_place(each), []).append(each)
+    tasks = [task for task, *_ in controls]
+    # the split and the metric are said elsewhere
+    named = [", ".join(place[: -2 if tasks.count(place[0]) > 1 else 1]) for place in controls]
+    answers = zip(named, controls.values(), strict=True)
+    return (*found, *(_control(sweep, name, compared) for name, compared in answers))
+
+
+def _place(comparison: Comparison) -> tuple[str, ...]:
+    """Task, shots and filter: what makes two control tasks of one."""
+    shots = f"{comparison.tuned.settings.num_fewshot}-shot"
+    chosen = filter_of(comparison.tuned)
+    row = comparison.headline
+    return row.task, shots, *([f"filter {chosen}"] if chosen else []), row.split, row.metric
 
 
 def _trained(study: Study, sweep: SweepStudy, split: str) -> TaskAnswers | None:
@@ -179,13 +191,7 @@ def _change_of(row: Row) -> Change:
     )  # fmt: skip
 
 
-def _control(study: Study, sweep: SweepStudy, task: str, split: str, metric: str) -> TaskAnswers:
-    compared = [
-        each
-        for each in study.comparisons
-        if each.role == "control task"
-        and (each.headline.task, each.headline.split, each.headline.metric) == (task, split, metric)
-    ]
+def _control(sweep: SweepStudy, name: str, compared: Sequence[Comparison]) -> TaskAnswers:
     lines = [
         _of_control(setting, [each for each in compared if each.tuned.subject in adapters])
         for setting in sweep.settings
@@ -194,7 +200,8 @@ def _control(study: Study, sweep: SweepStudy, task: str, split: str, metric: str
     lines = [each for each in lines if each.found]
     items = {row.n for line in lines for row in line.rows}
     n = items.pop() if len(items) == 1 else None
-    return TaskAnswers(task, split, metric, True, n, _rules(lines), lines)
+    row = compared[0].headline
+    return TaskAnswers(name, row.split, row.metric, True, n, _rules(lines), lines)
 
 
 def _of_control(setting: Setting, found: Sequence[Comparison]) -> SettingAnswer:
