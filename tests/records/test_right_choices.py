@@ -59,7 +59,9 @@ def test_several_right_choices_are_a_set_and_make_no_majority_class(tmp_path: Pa
 def test_texts_that_differ_from_item_to_item_are_no_classes(tmp_path: Path):
     lines = [choose(n, 0, 0, 1.0, choices=[f"a{n}", f"b{n}", f"c{n}"]) for n in range(24)]
     base, tuned = read(tmp_path / "b", lines), read(tmp_path / "t", lines)
-    assert not [row for row in compare(base, tuned).rows if row.tuned_subject is None]
+    rules = [row for row in compare(base, tuned).rows if row.tuned_subject is None]
+    assert [(row.base_subject, row.metric) for row in rules] == [("chance", "acc")]
+    assert rules[0].base == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
