@@ -185,10 +185,9 @@ def _of_controls(study: Study) -> Iterator[str]:
         if each.role == "control task":
             controls.setdefault(each.headline.task, []).append(each)
     if not controls:
-        yield (
-            "No control task was scored: what the training cost on other tasks is not known "
-            "(controls in the recipe)."
-        )
+        hint = " (controls in the recipe)" if study.adapters else ""
+        said = "No control task was scored: what the training cost on other tasks is not known"
+        yield f"{said}{hint}."
         return
     said = "; ".join(_size_of(task, compared) for task, compared in controls.items())
     yield f"Losses elsewhere were looked for in these control tasks alone: {said}."

@@ -32,26 +32,36 @@ from ft_harness.report.cells import (
     score_span,
     span_of,
 )
-from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Span, Table
+from ft_harness.report.document import (
+    Block,
+    Cell,
+    Figure,
+    Number,
+    Paragraph,
+    Span,
+    Table,
+    bullets,
+)
 from ft_harness.report.drawing import draw_differences
 
-_BASE = (
-    "Difference is from the base. A verdict needs an interval that leaves out 0, and p below 0.05."
-)
 _OF_SEEDS = (
-    "Scores are means over the seeds and SD is their standard deviation; intervals and p hold for "
-    "other seeds and other items alike."
+    "Scores are means over the seeds, SD is the standard deviation over them. Intervals and p hold "
+    "for other seeds and other items alike."
+)
+_BASE = (
+    "Difference: the score minus that of the base. A verdict needs an interval that leaves out 0, "
+    "and p below 0.05."
 )
 _REFERENCE = (
-    "From reference is the difference from {name}, item by item on the same seeds: the values that "
-    "sweep.reference in the recipe names, else the recipe's own, which need not be the best. "
-    "There p is Holm-adjusted over the settings, and the interval is not; a setting differs only "
-    "if both say so."
+    "From reference: the score minus that of the reference, {name}, item by item on the same seeds. "
+    "The reference has the values that sweep.reference in the recipe names, else the recipe's own; "
+    "it need not be the best setting. Here p is adjusted for the number of settings (Holm), the "
+    "interval is not; a setting differs from the reference only if both say so."
 )
 _CONTROLS = "Control tasks: not trained on, a loss here is what the training cost elsewhere."
 _CONTROLS_OF_SEEDS = (
-    "Control tasks have the smallest and the largest difference of a seed instead, and a verdict "
-    "for each seed."
+    "For control tasks, the two ends are the smallest and the largest difference of a seed. Each "
+    "seed has a verdict of its own, and the table counts them."
 )
 _RULES = "Without a model: what guessing, or always giving the most frequent answer, scores."
 _NOT_CHOSEN = (
@@ -79,12 +89,12 @@ def sweep_section(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for said, table in sweep_tables(study):
         blocks += [Paragraph(said), table]
-    if legend := _legend(sweep, find_answers(study)):
-        blocks.append(Paragraph(legend))
+    legend = _legend(sweep, find_answers(study))
     if sweep.lacks_choice():
-        blocks.append(Paragraph(_NONE_TO_CHOOSE))
+        legend.append(_NONE_TO_CHOOSE)
     elif len(sweep.settings) > 1 and sweep.choice is None:
-        blocks.append(Paragraph(_NOT_CHOSEN.format(split=sweep.split)))
+        legend.append(_NOT_CHOSEN.format(split=sweep.split))
+    blocks += bullets(legend)
     for number, axis in enumerate(sweep.axes):
         names = " and ".join(map(field_name, axis))
         caption = (
@@ -134,7 +144,7 @@ def _state_task(answers: TaskAnswers) -> str:
     return said + "".join(rules)
 
 
-def _legend(sweep: SweepStudy, answers: Sequence[TaskAnswers]) -> str:
+def _legend(sweep: SweepStudy, answers: Sequence[TaskAnswers]) -> list[str]:
     """How the tables are read."""
     lines = [line for each in answers for line in each.lines]
     controls = [each for each in answers if each.is_control]
@@ -146,7 +156,7 @@ def _legend(sweep: SweepStudy, answers: Sequence[TaskAnswers]) -> str:
         _CONTROLS_OF_SEEDS: any(map(describe_lines, controls)),
         _RULES: any(each.rules for each in controls),
     }
-    return " ".join(said for said, is_needed in needed.items() if is_needed)
+    return [said for said, is_needed in needed.items() if is_needed]
 
 
 def _trained_table(sweep: SweepStudy, answers: TaskAnswers) -> Table:
