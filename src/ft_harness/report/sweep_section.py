@@ -55,8 +55,8 @@ _BASE = (
 _REFERENCE = (
     "From reference: the score minus that of the reference, {name}, item by item on the same "
     "seeds. The reference has the values that sweep.reference in the recipe names, else the "
-    "recipe's own; it need not be the best setting. Here p is adjusted for the number of settings (Holm), the "
-    "interval is not; a setting differs from the reference only if both say so."
+    "recipe's own; it need not be the best setting. Here p is adjusted for the number of settings "
+    "(Holm), the interval is not; a setting differs from the reference only if both say so."
 )
 _CONTROLS = "Control tasks: not trained on, a loss here is what the training cost elsewhere."
 _CONTROLS_OF_SEEDS = (
