@@ -134,7 +134,7 @@ def fit_scores(axes: Axes, metric: str, values: Sequence[float | None]) -> None:
     if max(known) < _DECADE * min(known):
         return
     axes.set_yscale("log")
-    low, high = (math.log10(edge(known)) for edge in (min, max))
+    low, high = math.log10(min(known)), math.log10(max(known))
     steps = (1, 2, 5) if high - low < _MOST_DECADES else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps]
