@@ -100,7 +100,7 @@ def test_else_this_process_runs_them(change, calls, monkeypatch, tmp_path: Path)
     assert said == ["said"]
 
 
-@pytest.mark.parametrize("asked, cores", [("3", 3), ("0", 5), ("2,1", 5), ("", 5)])
+@pytest.mark.parametrize(("asked", "cores"), [("3", 3), ("0", 5), ("2,1", 5), ("", 5)])
 def test_cores_are_what_openmp_is_told(asked: str, cores: int, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.setattr(processes.os, "sched_getaffinity", lambda pid: set(range(5)))
