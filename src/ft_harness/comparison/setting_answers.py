@@ -100,14 +100,14 @@ def _find(study: Study) -> tuple[TaskAnswers, ...]:
     splits = ["test", sweep.split] if sweep.choice else [sweep.split]
     found = [each for split in dict.fromkeys(splits) if (each := _trained(study, sweep, split))]
     controls: dict[tuple[str, ...], list[Comparison]] = {}
-    for each in study.comparisons:
-        if each.role == "control task":
-            controls.setdefault(_place(each), []).append(each)
+    for compared in study.comparisons:
+        if compared.role == "control task":
+            controls.setdefault(_place(compared), []).append(compared)
     tasks = [task for task, *_ in controls]
     # the split and the metric are said elsewhere
     named = [", ".join(place[: -2 if tasks.count(place[0]) > 1 else 1]) for place in controls]
     answers = zip(named, controls.values(), strict=True)
-    return (*found, *(_control(sweep, name, compared) for name, compared in answers))
+    return (*found, *(_control(sweep, name, members) for name, members in answers))
 
 
 def _place(comparison: Comparison) -> tuple[str, ...]:
@@ -208,10 +208,9 @@ def _of_control(setting: Setting, found: Sequence[Comparison]) -> SettingAnswer:
     """Each seed keeps its own verdict: that seeds differ is no reason to doubt a loss that each of
     them shows."""
     rows = [each.headline for each in found]
-    if len(rows) == 1:
-        change, verdict = _change_of(rows[0]), rows[0].verdict
-    else:
-        change, verdict = _mean_change(rows), None
+    is_single = len(rows) == 1
+    change = _change_of(rows[0]) if is_single else _mean_change(rows)
+    verdict = rows[0].verdict if is_single else None
     tuned = [row.tuned for row in rows if row.tuned is not None]
     deviation = float(np.std(tuned, ddof=1)) if len(tuned) > 1 else None
     before, after = (change.before, change.after) if change else (None, None)

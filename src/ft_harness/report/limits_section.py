@@ -84,8 +84,8 @@ def _by_adapter(study: Study) -> Iterator[str]:
     subjects = dict.fromkeys(each.tuned.subject for each in study.comparisons)
     shared: dict[str, list[str]] = {}
     for subject in subjects:
-        said = [*_of_adapter(known[subject])] if subject in known else [_NO_CARD]
-        for each in said:
+        lines = [*_of_adapter(known[subject])] if subject in known else [_NO_CARD]
+        for each in lines:
             shared.setdefault(each, []).append(subject)
     for said, names in shared.items():
         yield f"{_name_all(names, len(subjects))}: {said}"
