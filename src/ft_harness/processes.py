@@ -1,5 +1,5 @@
-"""Processes that share the machine's cores, or a training or an evaluation that accelerate launch
-or torchrun started in several."""
+"""Processes that share the machine's cores, or a training or an evaluation that
+accelerate launch or torchrun started in several, each with the whole model or a part of it (FSDP)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The command `ft-harness`: its group, its options, its exit codes."""
+"""The command `ft-harness`: its group, its options, its exit codes, its messages on standard
+error."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def compare_all(
     adapters: Sequence[AdapterRun] = (),
     question: Question = _USUAL,
 ) -> list[Comparison]:
-    """As `compare`, for several pairs; `adapters` are those whose folders are known."""
+    """A study of several pairs of evaluations; `adapters` are those whose folders are known."""
     return _compare_pairs(pairs, terms, adapters, question).comparisons
 
 

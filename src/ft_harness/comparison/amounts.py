@@ -1,4 +1,5 @@
-"""Scores, differences, intervals, p, times and sizes as tables and sentences show them: every
+"""Scores, differences, intervals, p, times, sizes and values of settings as tables and sentences
+show them: every
 number is rounded here, once."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Points of a sweep -> settings and their effects against the reference."""
+"""Points of a sweep -> what varies (axes), and per setting a row of `sweep_study`."""
 
 from __future__ import annotations
 

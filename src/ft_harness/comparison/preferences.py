@@ -16,7 +16,7 @@ _HALF = 0.5
 
 
 def compared_metrics(names: Sequence[str], measured: Sequence[str]) -> list[str]:
-    """The metrics that get a row: the implicit reward accuracy after the preference accuracy, but
+    """The metrics of pairs that get a row: the implicit reward accuracy after the preference accuracy, but
     none that depends on the data alone.
 
     Args:

@@ -1,5 +1,5 @@
 """Remarks next to a finding, and the notes of a report: fixed sentences about rows, records and
-answers."""
+answers, such as one answer to everything (a collapse) or answers that were cut."""
 
 from __future__ import annotations
 

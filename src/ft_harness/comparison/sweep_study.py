@@ -139,7 +139,8 @@ def find_best_stretch(
 
 
 class Effect(Frozen):
-    """A setting's primary metric against the reference's, item by item and seed by seed."""
+    """Of a sweep's study: a setting's primary metric against the reference's, item by item and seed
+    by seed."""
 
     values: dict[str, Any]
     differs_in: list[str] = Field(description="fields in which it is not the reference")

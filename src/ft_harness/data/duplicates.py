@@ -1,4 +1,4 @@
-"""Look docs up among those of another split: equal prompts by digest, near ones by their sketches
+"""Look docs up among those of another split: equal prompts by digest, near ones by the similarity of their sketches
 and by the words of short texts."""
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def check_texts(path: Path) -> None:
 
 
 def split_folders(source: Path) -> dict[Split, Path]:
-    """Split -> the subfolder whose name is or ends in it."""
+    """Split -> the subfolder with its files per label, whose name is or ends in it."""
     found: dict[Split | None, Path] = {
         split_of(path.name)[0]: path for path in sorted(source.iterdir()) if path.is_dir()
     }

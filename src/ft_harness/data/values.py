@@ -96,12 +96,12 @@ def read_value(value: Any, place: str, name: str) -> Any:
 
 
 def has_half_character(text: str) -> bool:
-    """Whether a surrogate is alone in it, which no encoding can write."""
+    """Whether a row's text has half a character: a surrogate alone, which no encoding can write."""
     return _HALF.search(text) is not None
 
 
 def first_twice(names: Sequence[str]) -> str | None:
-    """The first of them that is listed again."""
+    """The first value that a list contains twice."""
     counts = Counter(names)
     return next((name for name in names if counts[name] > 1), None)
 

@@ -1,4 +1,4 @@
-"""lm-eval's samples as ours, and the scores of a split from them."""
+"""lm-eval's samples as ours, the metrics that failed on a doc and why, and the scores of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Scores of a chosen and a rejected answer, from their log-likelihoods."""
+"""Scores of a chosen and a rejected answer from their log-likelihoods: preference accuracy and
+implicit reward accuracy."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def our_function(name: str) -> Any:
 
 
 def check_code(what: str, folder: Path | None = None) -> None:
-    """Refuse code that is neither trusted nor installed.
+    """Refuse a task's code that is neither trusted nor installed.
 
     Args:
         what: the code, for the message.

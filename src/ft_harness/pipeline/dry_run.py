@@ -69,7 +69,7 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
 def check_dry(
     experiment: Experiment, *, here: bool, trains: bool = True, reading: Reading | None = None
 ) -> Checked:
-    """Preflight as before a run, without making the folders that are looked at.
+    """The check of a dry run: preflight as before a run, without making any folder.
 
     Args:
         here: it is to run on this machine's device; else on a GPU.

@@ -1,4 +1,4 @@
-"""What the points of a sweep will need and take; what several of them share is forecast once."""
+"""What the points of a sweep will need and take; each memory count is made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The points of a sweep in one process: what they share, and how one of them is run."""
+"""The points of a sweep in one process: how the sweep is read from a request, what its points share
+(the loaded base, tokenised rows), and how one of them is run."""
 
 from __future__ import annotations
 
@@ -101,7 +102,7 @@ def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool 
 
 
 def setting_of(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without its seeds."""
+    """What points of a sweep that differ in seeds alone have in common: a recipe without its seeds."""
     resolved = recipe.resolved()
     for name in SEEDS:
         section, own = name.split(".")
@@ -291,7 +292,7 @@ def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtH
 
 
 def plan_once(stage: Stage, reading: Reading) -> TrainingPlan:
-    """The training of a stage, its rows tokenised once for equal data."""
+    """The training of a point; points of a sweep with equal data tokenise it once."""
     recipe, checked = stage.experiment.recipe, stage.checked
     train = recipe.train
     if train.steered or train.continue_from:

@@ -39,7 +39,7 @@ from ft_harness.tasks.rendering import RenderedTask
 
 @dataclass(frozen=True)
 class Scope:
-    """How far a check of a recipe goes.
+    """How far a preflight goes.
 
     Attributes:
         trains: an adapter is to be made.
@@ -74,7 +74,7 @@ class Checked:
 
 
 def count_scored(checked: Checked, section: EvalSection) -> int:
-    """Docs that are scored, each once for each protocol."""
+    """How many docs a checked recipe scores, each once for each protocol."""
     docs = (
         len(chosen_docs(len(checked.tasks[split].eval_docs), split, section)[0])
         for split in section.splits

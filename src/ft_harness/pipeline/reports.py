@@ -40,7 +40,7 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
 
 
 def check_formats(names: str) -> tuple[str, ...]:
-    """The formats of a comma-separated list, each once.
+    """The report formats that `--format` lists, each once.
 
     Raises:
         ConfigError: one is unknown.

@@ -1,4 +1,5 @@
-"""The stages of an experiment: check it, score the base, make the adapter, score it."""
+"""The stages of an experiment: check it, score the base, make the adapter (or resume making it),
+score it."""
 
 from __future__ import annotations
 
@@ -158,7 +159,7 @@ def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessE
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """Check the learning rates over the steps that the rows allow.
+    """Before the stage that trains: check the learning rates over the steps that the rows allow.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -177,7 +178,7 @@ def check_rates(settings: TrainSection, checked: Checked) -> Checked:
 
 
 def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHarnessError]:
-    """Faults of an experiment's training.
+    """Faults of the stage that trains, before it starts or resumes.
 
     Args:
         here: it is to run on this machine's device; else on a GPU.

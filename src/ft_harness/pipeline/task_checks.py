@@ -72,5 +72,5 @@ def count_docs(loaded: Mapping[Split, RenderedTask]) -> str:
 
 
 def count_metrics(loaded: Mapping[Split, RenderedTask]) -> int:
-    """The metrics of the task."""
+    """How many metrics the checked task has."""
     return len(next(iter(loaded.values())).higher_is_better())

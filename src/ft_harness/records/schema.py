@@ -56,7 +56,7 @@ class ModelInfo(Frozen):
 
 
 class LiveProof(Frozen):
-    """Evidence that the adapter changes the base model's output on real prompts of the task."""
+    """In a record: evidence that the adapter changes the base model's output on real prompts of the task."""
 
     prompts: int
     max_logit_change: float | None = Field(

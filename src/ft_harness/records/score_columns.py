@@ -1,5 +1,4 @@
-"""`scores.parquet`: the outcomes of an evaluation in columns, read where a million samples are
-compared.
+"""The columns of `scores.parquet`, which is read where a million samples are compared.
 
 Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of
 the doc field that the record's settings name, else null) and the statistics: float64 lists, all NaN

@@ -1,4 +1,5 @@
-"""Read `scores.parquet` (see `score_columns`), and through it single samples."""
+"""Write and read `scores.parquet` (its columns: `score_columns`): the outcomes of an evaluation, and
+through them single samples."""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """Refuse incomplete samples.
+    """Refuse a `scores.parquet` of incomplete samples.
 
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.

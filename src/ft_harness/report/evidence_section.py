@@ -31,7 +31,8 @@ _EVALUATION_COLUMNS = {
 
 
 def records_of(study: Study) -> list[Record]:
-    """Base and tuned of each comparison in turn; a base scored once is listed once."""
+    """The evaluations that the section lists: base and tuned of each comparison in turn; a base scored
+    once is listed once."""
     pairs = [
         record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)
     ]

@@ -172,7 +172,7 @@ def slug(heading: str) -> str:
 
 
 def value_of(cell: Cell) -> float | None:
-    """The value to sort a column by: the unrounded number, or the lower end of an interval; None:
+    """The value by which the page sorts a column: the unrounded number, or the lower end of an interval; None:
     neither."""
     if isinstance(cell, Span):
         return cell.low
@@ -186,7 +186,7 @@ def is_sortable(table: Table) -> bool:
 
 
 def pieces_of(cell: Marked) -> list[tuple[str, bool]]:
-    """The text in pieces, and whether each is marked; of a text that is cut, none is."""
+    """A text of the page in pieces, and whether each is marked; of a text that is cut, none is."""
     if len(cell.text) > TEXT_LIMIT:
         return [(one_line(cell.text), False)]
     found: list[tuple[str, bool]] = []

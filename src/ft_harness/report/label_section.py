@@ -21,7 +21,7 @@ def label_names(comparison: Comparison) -> list[str]:
 
 
 def per_label_metrics(comparison: Comparison) -> set[str]:
-    """The metrics that are about one label."""
+    """Of the metrics shown, those about one label, which the section on labels prints."""
     return {f"{kind}_{label}" for label in label_names(comparison) for kind in _KINDS}
 
 

@@ -138,7 +138,7 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def read_value(text: str) -> Any:
-    """The value that a text is in YAML, of the same kinds as in a file.
+    """The value that a text is in strict YAML, of the same kinds as in a file.
 
     Raises:
         ValueError: it is none.

@@ -30,7 +30,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a recipe.
+    """What the command line asks of a recipe with a sweep.
 
     Attributes:
         path: the recipe's file, or the folder that holds it.

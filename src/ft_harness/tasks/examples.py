@@ -370,7 +370,7 @@ def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
 
 
 def mark_trained(example: Example, tokenizer: Any) -> str:
-    """The row's text with every token that carries loss in square brackets."""
+    """A training example as text, every token that carries loss in square brackets."""
     ids = example.tokens
     read = len(ids) - example.trained_tokens
     trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])

@@ -141,7 +141,8 @@ def task_files(
 
 
 def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
-    """Name, output type, data source and file of the shipped and the user's tasks."""
+    """What `tasks list` shows of the shipped and the user's tasks: name, output type, data source and
+    file."""
     reader = TaskReader()
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path, reader).items()):

@@ -73,7 +73,7 @@ _SPLITS = (
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task as the data and the chosen columns define it.
+    """What a template of a task is filled with: the data file and the chosen columns.
 
     Attributes:
         columns: field of the prompt -> column.

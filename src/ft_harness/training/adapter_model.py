@@ -113,7 +113,7 @@ def write_weights(model: Any, folder: Path) -> None:
 
 
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
-    """Write what was trained into the adapter's folder; a whole model with its tokenizer."""
+    """Write the trained weights into the adapter's folder; a whole model with its tokenizer."""
     write_weights(model, folder)
     if model is base.model:
         base.tokenizer.save_pretrained(folder)

@@ -46,7 +46,7 @@ def not_finite(
 
 
 def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
-    """Which rows of the train split are in these batches, from 0; of equal rows the first."""
+    """For a fault's message: which rows of the train split are in these batches, from 0; of equal rows the first."""
     numbers: dict[tuple[int, ...], int] = {}
     # By content: a batch does not say which rows it holds, and need not, as this is asked once,
     # when training ends.
@@ -169,7 +169,7 @@ def count_rows(batch: Batch) -> int:
 
 
 def split_rows(batch: Batch, rows: int) -> list[Batch]:
-    """Parts of at most this many rows each."""
+    """After memory ran out: a step's batches in parts of at most this many rows."""
     return [
         {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
         for at in range(0, count_rows(batch), rows)

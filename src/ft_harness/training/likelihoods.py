@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Shortcuts(NamedTuple):
-    """What of a batch is not computed, as no target needs it.
+    """For likelihoods: what of a batch is not computed, as no target needs it.
 
     Attributes:
         packs: padding.

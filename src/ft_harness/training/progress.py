@@ -79,7 +79,8 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def read_changes(path: Path) -> list[SettingChange]:
-    """Settings of execution that changed on the way, of a folder of checkpoints.
+    """Settings of execution that changed during training, as the progress in a folder of checkpoints
+    notes them.
 
     Raises:
         InputError: the file holds something else.

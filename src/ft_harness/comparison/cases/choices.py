@@ -1,4 +1,4 @@
-"""How the choices of an item are called."""
+"""Names of the choices of an item in case sheets."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The training example that is nearest to each case, kept with the tuned evaluation for later
-reports."""
+"""Find the training example that is nearest to each case, and keep it with the tuned evaluation
+for later reports."""
 
 from __future__ import annotations
 

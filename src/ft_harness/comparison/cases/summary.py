@@ -1,5 +1,5 @@
-"""Case sheets: how many items are in each transition, and a few of each to read with all that is
-known of them."""
+"""How many items are in each transition, and which few of each are shown in a case sheet, with all
+that is known of them, such as the nearest training example."""
 
 from __future__ import annotations
 

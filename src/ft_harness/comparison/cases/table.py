@@ -93,7 +93,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The sheet of one comparison."""
+    """One comparison's rows of `cases.csv`."""
 
     base: Record
     tuned: Record

@@ -53,7 +53,7 @@ _TURNS = 4  # greedy prompts of a batch for each that is written at once: answer
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt to continue, and how to continue it.
+    """A prompt that generation continues, and how.
 
     Attributes:
         ids: the prompt's tokens, at least one.

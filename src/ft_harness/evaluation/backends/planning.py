@@ -229,7 +229,7 @@ class Batch(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What a batch needs: padded rows x width tokens, behind `prefix` cached ones, `kept` of them
+    """The shape of a batch: padded rows x width tokens, behind `prefix` cached ones, `kept` of them
     through the head."""
 
     rows: int

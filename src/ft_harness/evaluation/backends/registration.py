@@ -17,7 +17,7 @@ MODELS: dict[str, type[CausalLM | ClassifierLM | ServerLM]] = {
 
 
 def back_end(base: BaseModel) -> str:
-    """The back-end that answers for a base, and its softmax dtype or its servers' program."""
+    """The registered back-end that answers for a base, and its softmax dtype or its servers' program."""
     if isinstance(base, ServedBase):
         return f"ft-server ({base.engine})"
     return BACK_END if base.head is None else HEAD_BACK_END

@@ -1,4 +1,5 @@
-"""The head that a task needs: one output for each choice, under the task's names."""
+"""The head that a task needs: one output for each choice, named by the task's or the data's class
+names; and whether a checkpoint claims to have a trained one."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def plan_head(
 def class_names(
     doc: Mapping[str, Any], choices: Iterable[Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(answers, labels) of a doc's choices; the labels are the data's own names for them, or the
+    """(answers, labels) of a head's classes, from a doc's choices; the labels are the data's own names for them, or the
     answers where it has none."""
     answers = tuple(str(choice).strip() for choice in choices)
     labels = doc.get("label_names")

@@ -109,7 +109,8 @@ def _absent(model: Any, missing: Iterable[str]) -> tuple[str, ...]:
 def misfits(
     name: str, model: Any, report: Mapping[str, Any], *, head: bool
 ) -> list[FtHarnessError]:
-    """Tensors of a checkpoint that aren't those of the model, by transformers' report of loading:
+    """Tensors of a checkpoint with a head that aren't those of the model, by transformers' report of
+    loading:
     missing, of other shapes, or of no use.
 
     Args:

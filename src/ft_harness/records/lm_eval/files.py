@@ -184,7 +184,7 @@ def read_results(path: Path) -> Mapping[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """A JSON value.
+    """A JSON value in a file of lm-eval.
 
     Raises:
         ValueError: why it is none, in a few words.

@@ -28,7 +28,7 @@ _ASK_FOR_GPUS = ("SBATCH_GPUS", "SBATCH_GPUS_PER_NODE", "SBATCH_GPUS_PER_TASK", 
 
 
 def make(work: Work, logs: Path) -> SlurmExecutor:
-    """The executor."""
+    """The executor on Slurm."""
     return SlurmExecutor(work, logs)
 
 

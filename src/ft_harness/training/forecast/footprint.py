@@ -168,7 +168,8 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
 
 
 def weight_bytes(model: Any, quantization: str | None) -> int:
-    """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
+    """Bytes of all weights of a model to be trained, tied ones once; in 4 bits every linear layer but
+    the output head is packed."""
     head = model.get_output_embeddings()
     packed = {
         id(module.weight): module.weight
