@@ -1,5 +1,5 @@
 """Where things lie: shipped task YAMLs, the bundled model and data, and the folders a command works
-in."""
+in; what is a path, a hub id, or installed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _code_folders() -> list[Path]:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a task's file is one of ours or of lm-eval's, so that its code is installed code."""
+    """Whether a file lies where our task YAMLs or lm-eval's are installed, so that code next to it
+    is installed code."""
     return any(path.resolve().is_relative_to(folder) for folder in _code_folders())
 
 

@@ -1,5 +1,5 @@
-"""The command `ft-harness`: its group, its options, its exit codes, its messages on standard
-error."""
+"""The command `ft-harness`: its group, its options, its exit codes, and the lines that it
+prints."""
 
 from __future__ import annotations
 
@@ -172,14 +172,15 @@ def with_options(
 
 
 def command_line() -> str:
-    """The command as it was given; with several processes, without the launcher's part."""
+    """The arguments of this call of `ft-harness` as one text; with several processes, without the
+    launcher's part."""
     command = shlex.join(["ft-harness", *sys.argv[1:]])
     return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
 def repeating_command(out: Path) -> str:
-    """The command as a report prints it, to be run in the working folder: without `--out`, and with
-    paths relative to that folder."""
+    """This call of `ft-harness` as a report prints it, to be run in the working folder: without
+    `--out`, and with paths relative to that folder."""
     words, place = iter(sys.argv[1:]), out.resolve()
     kept: list[str] = []
     for word in words:
@@ -193,7 +194,7 @@ def repeating_command(out: Path) -> str:
 
 
 def check_finite(value: float | None) -> float | None:
-    """The value of an option that is a number.
+    """The value of an option of the command line that is a number.
 
     Raises:
         ConfigError: it is infinite, or nan, which no range of the command line refuses.
@@ -216,12 +217,12 @@ class _LogFormat(logging.Formatter):
 
 
 def say(line: str) -> None:
-    """Print one line on standard error, with control characters made visible."""
+    """Print one line of a command on standard error, with control characters made visible."""
     print(one_line(line), file=sys.stderr, flush=True)
 
 
 def show(line: str = "") -> None:
-    """Print one line on standard output, with control characters made visible."""
+    """Print one line of a command on standard output, with control characters made visible."""
     print(one_line(line))
 
 

@@ -1,4 +1,4 @@
-"""Commands on finished evaluations."""
+"""Commands on finished evaluations: `report` and `compare`."""
 
 from __future__ import annotations
 

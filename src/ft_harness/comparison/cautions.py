@@ -162,7 +162,7 @@ def _is_cut_throughout(evaluation: Evaluation) -> bool:
 
 
 def place_of(tuned: Record) -> tuple[Any, ...]:
-    """The key that evaluations of one adapter on several splits of one task share."""
+    """For cautions: the key that evaluations of one adapter on several splits of one task share."""
     settings = tuned.settings
     decoding = repr(sorted(settings.generation_kwargs.items()))
     return (

@@ -36,7 +36,7 @@ _SHOWN = 48  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A field that differs between the sides."""
+    """A field that differs between the records of base and tuned."""
 
     field: str
     base: str
@@ -128,11 +128,13 @@ def _fields() -> Collection[str]:
 
 
 def filter_of(record: Record) -> str | None:
+    """The filter of lm-eval that a record's scores rest on; None for a record of our own."""
     return record.foreign.filter if record.foreign else None
 
 
 def conditions_of(record: Record) -> dict[str, Any]:
-    """Everything that makes a record's scores, besides the adapter; what is not known is None."""
+    """What must be equal for two records to be compared: everything that makes a record's scores,
+    besides the adapter; what is not known is None."""
     # A field that another program does not state holds a default in the record, which must not pass
     # for its value.
     found = _stated(record)

@@ -1,4 +1,5 @@
-"""Points of a sweep -> what varies (axes), and per setting a row of `sweep_study`."""
+"""Measure a sweep: its points -> the fields that vary (axes), the settings, and each one's effect
+against the reference."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Axes:
-    """What varies: groups of fields that vary as one, without the seeds.
+    """What varies in a sweep that is measured: groups of fields that vary as one, without the
+    seeds.
 
     Attributes:
         stretches: the group of trainings that continue each other; none: ().

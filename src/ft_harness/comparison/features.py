@@ -80,7 +80,8 @@ def _find_features(study: Study, comparison: Comparison) -> dict[str, str]:
 
 
 def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
-    """The recipe in the card of the tuned side; empty where it is not known."""
+    """The recipe whose fields are features: that in the card of the tuned side; empty where it is
+    not known."""
     return _recipes(study).get(comparison.tuned.subject, {})
 
 

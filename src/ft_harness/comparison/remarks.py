@@ -1,5 +1,5 @@
-"""Remarks next to a finding, and the notes of a report: fixed sentences about rows, records and
-answers, such as one answer to everything (a collapse) or answers that were cut."""
+"""Fixed sentences next to a finding, and in the notes of a report: on rows, records and answers,
+such as one answer to everything (a collapse) or answers that were cut."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
 def find_collapse(
     answers: Sequence[str | None], golds: Sequence[str | None]
 ) -> tuple[str, int] | None:
-    """(answer, count) of a model that nearly always gives the same answer although the gold answers
-    vary; None for any other model."""
+    """For a remark on collapse: (answer, count) of a model that nearly always gives the same answer
+    although the gold answers vary; None for any other model."""
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
@@ -142,7 +142,7 @@ def remark_collapse(
 
 
 class Recall(NamedTuple):
-    """How often a class was recognised, before and after."""
+    """For the remark on lost classes: how often a class was recognised, before and after."""
 
     label: str
     base: float | None

@@ -1,4 +1,5 @@
-"""A study as typed rows: what a report shows, before any of it is drawn."""
+"""The types of a study: rows, comparisons, families, adapters, and all of them as what a report
+shows, before any of it is drawn."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _NO_PROMPT = (
 
 
 class Turn(NamedTuple):
-    """One message of a conversation."""
+    """One message of a conversation that a pair's prompt or answer is given as."""
 
     role: str
     content: str

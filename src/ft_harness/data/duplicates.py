@@ -1,5 +1,5 @@
-"""Look docs up among those of another split: equal prompts by digest, near ones by the similarity of their sketches
-and by the words of short texts."""
+"""Look docs up among those of another split: equal prompts by digest, near ones by how similar
+their sketches and the words of short texts are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-9
 
 
 class Index:
-    """A split that docs are looked up in."""
+    """The prints of a split, in which the docs of another one are looked up."""
 
     def __init__(self, prints: Prints) -> None:
         self._prints = prints
@@ -111,8 +111,8 @@ class Index:
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
-    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are
-    empty.
+    """How similar two texts are: the Jaccard index of their sketches; exact where neither is full,
+    0 where both are empty.
 
     Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem
     1).

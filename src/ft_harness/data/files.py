@@ -1,5 +1,5 @@
-"""Reading rows of local files, with the place of every row: csv, tsv, txt, json, jsonl and xml
-(each also gzipped), parquet and xlsx.
+"""Read rows of local files of every format, with the place of every row; and which files of a
+folder are data, and of which split.
 
 Files are read row by row, from the start each time, so memory does not grow with the file (except a
 `.json` file, which is one value and read whole).
@@ -73,7 +73,8 @@ def data_suffix(path: Path) -> str:
 
 
 def split_of(name: str) -> tuple[Split | None, bool]:
-    """The split that a name without suffix is or ends in, and whether it is one part of several."""
+    """The split that a file's name without suffix is or ends in, and whether it is one part of
+    several."""
     match = _SPLIT_NAME.search(name)
     return (SPLIT_WORDS[match[1].lower()], bool(match[2])) if match else (None, False)
 
@@ -84,8 +85,9 @@ def is_data_file(path: Path) -> bool:
 
 
 def split_files(folder: Path) -> dict[Split, list[Path]]:
-    """Split -> its file, for files whose name is or ends in the name of a split (`train.csv`,
-    `snli_dev.csv`), or its files (`train-00000-of-00002.parquet`), in order.
+    """Which files of a folder hold which split: split -> its file, for files whose name is or ends
+    in the name of a split (`train.csv`, `snli_dev.csv`), or its files
+    (`train-00000-of-00002.parquet`), in order.
 
     Raises:
         InputError: two files claim the same split.

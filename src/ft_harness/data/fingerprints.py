@@ -1,6 +1,6 @@
-"""What is kept of a doc to find it in another split: equal except for case, white space and the
-order of options, or nearly equal; and the docs of a split as they are read for that. `duplicates`
-looks docs up by it.
+"""What is kept of each doc of a split (a digest, and sketches of its texts), by which `duplicates`
+finds it in another split: equal but for case, white space and the order of options, or nearly
+equal.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
@@ -51,7 +51,7 @@ Hashes = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Item:
-    """One doc as it is compared.
+    """One doc as its print is taken: its prompt, texts and answer.
 
     Attributes:
         key: hash of the doc's content, as evaluations have it.
@@ -150,7 +150,7 @@ class Prints:
 
 
 def plain(text: str) -> str:
-    """The text without what doesn't count for equality: NFKC, case folded, white space
+    """The text of a print without what doesn't count for equality: NFKC, case folded, white space
     collapsed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
@@ -205,7 +205,7 @@ def _option_parts(item: Item, prompt: str) -> list[str]:
 
 
 def text_fields(item: Item) -> list[str]:
-    """Names of the doc's text fields that appear in the prompt, in the prompt's order."""
+    """Names of a doc's text fields that appear in the prompt, in the prompt's order."""
     prompt = plain(item.prompt)
     found = {
         name: prompt.find(plain(value))

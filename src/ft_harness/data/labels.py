@@ -41,8 +41,8 @@ def plain_label(raw: Any) -> str:
 
 
 def folded(text: str) -> str:
-    """One form for what looks the same or differs in case: NFKC, case folding, no invisible
-    characters, single blanks."""
+    """One form for label names that look the same or differ in case: NFKC, case folding, no
+    invisible characters, single blanks."""
     # Twice, since folding the case may undo the normal form.
     wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
@@ -60,7 +60,7 @@ def _seen(text: str) -> str:
 
 
 def alike(words: Sequence[str]) -> tuple[str, str] | None:
-    """The first two words that a reader would take for the same."""
+    """The first two label names that a reader would take for the same."""
     known: dict[str, str] = {}
     for word in words:
         other = known.setdefault(_seen(word), word)
@@ -167,8 +167,8 @@ class LabelIndex:
 
 
 def check_positions(names: Sequence[str], positions: Mapping[int, str]) -> None:
-    """Refuse numbers that may be names or indices: 1 next to "1 star", where no row has a 0 that
-    would tell.
+    """Refuse labels that are numbers and may be names or indices: 1 next to "1 star", where no row
+    has a 0 that would tell.
 
     Args:
         positions: numbers that were taken as indices -> where the first one is.

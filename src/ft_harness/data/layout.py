@@ -1,5 +1,5 @@
-"""The layout of a file beyond what its name says: `data.encoding`, `data.delimiter` and similar
-options."""
+"""The options by which a file is read beyond what its name says: `data.encoding`, `data.delimiter`
+and similar ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where docs come from: hub, local files, bundled data; sampled and split deterministically.
+"""Load the splits of a task: from the hub, local files or bundled data; sampled and split
+deterministically.
 
 `load_splits` is the `custom_dataset` of our task YAMLs, under ft-harness and the stock `lm_eval`
 alike. lm-eval passes the task's metadata, all model arguments and `dataset_kwargs` as one flat

@@ -24,7 +24,7 @@ Placed = tuple[str, dict[str, Any]]
 
 
 def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1, and lines with their ends.
+    """Line numbers from 1, and lines of a text file with their ends.
 
     Raises:
         InputError: a line of more than 10,000,000 characters, or 1,000,000 blank ones in a row.

@@ -54,8 +54,8 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
 
 
 def rows_of_table(table: pyarrow.Table | pyarrow.RecordBatch) -> list[dict[str, Any]]:
-    """Its rows; maps become objects, and a number of 16 or 32 bits is the shortest decimal number
-    that stands for it: 0.1, not 0.10000000149011612."""
+    """Rows of an Arrow table; maps become objects, and a number of 16 or 32 bits is the shortest
+    decimal number that stands for it: 0.1, not 0.10000000149011612."""
     rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
     short = {each.name: read for each in table.schema if (read := _short_floats(each.type))}
     for row in rows if short else ():
@@ -109,7 +109,7 @@ def parquet_label_names(path: Path) -> dict[str, list[str]]:
 
 
 def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
-    """The same of features as the datasets library writes them out."""
+    """As `parquet_label_names`, of features as the datasets library writes them out."""
     found: dict[str, list[str]] = {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
@@ -138,7 +138,7 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 def sheet_rows(path: Path, layout: Layout) -> Generator[tuple[str, list[Any]]]:
-    """(place, cells) of each row of the sheet that is not empty, the header among them.
+    """(place, cells) of each row of an Excel sheet that is not empty, the header among them.
 
     Raises:
         ConfigError, InputError: as in `read_excel`.
@@ -159,7 +159,7 @@ def sheet_rows(path: Path, layout: Layout) -> Generator[tuple[str, list[Any]]]:
 
 
 def sheet_names(path: Path) -> list[str]:
-    """The sheets of a workbook that hold cells, in order.
+    """The sheets of an Excel workbook that hold cells, in order.
 
     Raises:
         ConfigError, InputError: as in `read_excel`.

@@ -42,7 +42,7 @@ _REQUEST_KEYS = (
 
 @dataclass(frozen=True)
 class ModelState:
-    """What is scored: the loaded base, with an adapter attached or without.
+    """What a job scores: the loaded base, with an adapter attached or without.
 
     Attributes:
         subject: the adapter's name, or base--<model>.
@@ -96,7 +96,7 @@ class Job:
 
 
 def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[int], bool]:
-    """(sorted indices of the docs to score, whether they are a sample)."""
+    """Which docs a job scores: (their sorted indices, whether they are a sample)."""
     limits = [
         limit
         for limit in (section.limit, section.train_limit if split == "train" else None)
@@ -173,12 +173,12 @@ def plan_jobs(
 
 
 def declared_primary(task: ConfigurableTask, section: EvalSection) -> str | None:
-    """The recipe's primary metric, else the task's; None: neither declares one."""
+    """The primary metric of a job: the recipe's, else the task's; None: neither declares one."""
     return section.primary_metric or primary_of_task(task)
 
 
 def primary_of_task(task: ConfigurableTask) -> str | None:
-    """The primary metric that a task's metadata declares; None: it declares none."""
+    """The primary metric of a job by its task's metadata; None: it declares none."""
     own: str | None = (task.config.metadata or {}).get("primary_metric")
     return own
 

@@ -22,12 +22,13 @@ from ft_harness.storage import redact, redact_values, write_bytes
 
 
 def output_folder(path: str) -> Path:
-    """The folder below which lm-eval writes for `--output_path`."""
+    """The folder below which lm-eval's own command writes for `--output_path`."""
     return Path(path).parent if Path(path).suffix == ".json" else Path(path)
 
 
 def output_problems(path: str) -> list[FtHarnessError]:
-    """The fault that keeps lm-eval's files from being written, found by writing."""
+    """The fault that keeps the files of lm-eval's own command from being written, found by
+    writing."""
     return [
         type(problem)(
             f"--output_path {path}: {problem.what}", problem.expected, "use another --output_path"

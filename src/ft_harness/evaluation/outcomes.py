@@ -1,4 +1,5 @@
-"""lm-eval's samples as ours, the metrics that failed on a doc and why, and the scores of a split."""
+"""lm-eval's samples as ours, with the metrics that failed on a doc and why; and the scores of a
+split from them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from ft_harness.stats import score_interval
 
 
 class FailedScore:
-    """In place of a metric's value for a doc: why there is none."""
+    """The outcome of a metric that failed on a doc, in place of its value: why there is none."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -30,8 +31,8 @@ class FailedScore:
 
 @contextmanager
 def failing_alone(task: ConfigurableTask) -> Iterator[None]:
-    """Context in which a metric that raises, or gives NaN or a text, fails its doc, not the
-    evaluation.
+    """Context in which a metric that raises, or gives NaN or a text, is the failed outcome of its
+    doc and does not end the evaluation.
 
     lm-eval's aggregates, which nobody reads, are not made: they would fail there.
     """
@@ -149,7 +150,7 @@ def _failure(item: Mapping[str, Any]) -> str | None:
 
 
 def failed_score(scores: Mapping[str, Any]) -> str | None:
-    """Why a doc has no scores though it has responses; None: it has."""
+    """Why a doc's outcome has no scores though it has responses; None: it has."""
     failed = (value for value in scores.values() if isinstance(value, FailedScore))
     return next((value.reason for value in failed), None)
 
@@ -223,11 +224,12 @@ def _number(value: Any) -> float:
 
 
 def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[float]]:
-    """What the metric gave for each doc; those for which it is undefined are left out."""
+    """What one metric gave for each doc; docs for which it is undefined are left out."""
     return [value for sample in samples if (value := sample.scores.get(metric)) is not None]
 
 
 def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
+    """The scores of a split, metric by metric, from the outcomes of its docs."""
     scores: list[Score] = []
     # A metric's definition may depend on the language of a doc (BLEU's tokeniser), which its
     # signature must say.

@@ -1,4 +1,5 @@
-"""Run lm-eval for one model state on the splits of a task -> records."""
+"""Run lm-eval for one model state on the splits of a task -> evaluations on disk, whole or
+marked."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class _Share:
 
 
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
-    """Score one model state on each job; finished evaluations are reused.
+    """Run one model state on each job; finished evaluations are reused.
 
     Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
     killed evaluation goes on where it was, and other metrics of the same task need no model. Where
@@ -94,7 +95,8 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
 
 
 def time_docs(base: BaseModel, job: Job) -> float:
-    """Average seconds per doc of a job, from a batch of evenly spread docs; nothing is kept.
+    """Average seconds that a job takes per doc, from a batch of evenly spread docs; nothing is
+    kept.
 
     Raises:
         NonFiniteError, ResourceError: as `score_once`.
@@ -153,7 +155,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
 
 def check_complete(evaluations: Sequence[Evaluation]) -> None:
-    """Refuse to call a run done while items have no score.
+    """Refuse to call evaluations done while items have no score.
 
     Raises:
         IncompleteError: an evaluation is partial; its results are saved and marked.

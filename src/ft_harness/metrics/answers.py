@@ -83,7 +83,8 @@ def best_of(
     normalize: Callable[[str], str],
     split: Callable[[str], list[str]],
 ) -> tuple[float, float]:
-    """(exact match, token F1) of a prediction, each the largest over the references."""
+    """(exact match, token F1) of a short answer as it stands, each the largest over the
+    references."""
     predicted = normalize(prediction)
     golds = [normalize(reference) for reference in references]
     if predicted in golds:
@@ -101,7 +102,7 @@ def match_answer(prediction: str, references: Sequence[str]) -> tuple[float, flo
 
 
 def read_references(doc: dict[str, Any]) -> list[str]:
-    """The accepted texts of a doc's `answer`: a text, a number, or a list of them.
+    """The accepted short answers of a doc's `answer`: a text, a number, or a list of them.
 
     Raises:
         InputError: there is none, or it is neither.

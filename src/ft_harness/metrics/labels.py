@@ -139,7 +139,8 @@ def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
 
 
 def label_edges(sides: Sequence[Sums]) -> list[Sums]:
-    """An item of the label, found or missed, and one of another label, taken for it or not."""
+    """The most unlike items that recall and precision of a label can have: one of the label, found
+    or missed, and one of another label, taken for it or not."""
     return [np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0, 0], [0, 1, 0]]]) for _ in sides]
 
 
@@ -334,8 +335,8 @@ def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
 def confusion(
     golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no
-    label."""
+    """Confusion of labels: counts [labels, labels + 1]: rows gold, columns predicted, the last one
+    answers that name no label."""
     width = len(labels) + 1
     columns = [len(labels) if predicted is None else predicted for predicted in predictions]
     cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)

@@ -65,7 +65,8 @@ def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], fl
 
 
 def describe(name: str, language: str | None) -> str:
-    """The definition of a metric for texts of a language; "" for one that is not ours."""
+    """The definition of a metric by its name, for texts of a language; "" for one that is not
+    ours."""
     definition = _METRICS[name].definition if name in _METRICS else ""
     return definition(language) if callable(definition) else definition
 

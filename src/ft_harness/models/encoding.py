@@ -88,7 +88,7 @@ class Encoder(RequestEncoder):
 
 
 def prefix_token(tokenizer: Any) -> int:
-    """The token that an empty context is replaced by: BOS, else EOS. Where there is neither, any:
+    """The token that an empty context is encoded as: BOS, else EOS. Where there is neither, any:
     `refuse_no_start` says that it may not be used."""
     candidates = (
         tokenizer.bos_token_id,

@@ -33,7 +33,7 @@ def trusting(code: bool) -> Iterator[None]:
 
 
 def is_ours(name: str) -> bool:
-    """Whether any task may name this function."""
+    """Whether any task may run this function, as it is ours."""
     return _OURS.fullmatch(name) is not None
 
 
@@ -48,7 +48,7 @@ def our_function(name: str) -> Any:
 
 
 def check_code(what: str, folder: Path | None = None) -> None:
-    """Refuse a task's code that is neither trusted nor installed.
+    """Refuse to run code that a task names if it is neither trusted nor installed.
 
     Args:
         what: the code, for the message.

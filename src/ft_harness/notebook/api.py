@@ -1,4 +1,5 @@
-"""The public functions: the commands of the same names, for paths and Python values."""
+"""The public functions of a notebook: each does what the command of its name does, for paths and
+Python values."""
 
 from __future__ import annotations
 
@@ -179,7 +180,7 @@ def power(
 
 
 def load_recipe(path: PathLike, *, set: Settings | None = None) -> Recipe:
-    """The recipe of a file or adapter folder, with fields replaced.
+    """For a notebook: the recipe of a file or adapter folder, with fields replaced.
 
     Raises:
         ConfigError: all faults at once.
@@ -188,7 +189,8 @@ def load_recipe(path: PathLike, *, set: Settings | None = None) -> Recipe:
 
 
 def load_records(paths: PathLike | Sequence[PathLike]) -> Evaluations:
-    """Every evaluation in and below folders: ours, and those that lm-eval's own command wrote.
+    """For a notebook: every evaluation in and below folders, ours and those that lm-eval's own
+    command wrote.
 
     Raises:
         InputError: one is missing, nothing is found below it, or something can't be read.

@@ -35,8 +35,8 @@ _CLASSES = {
 
 
 def options(given: Mapping[str, Any]) -> list[str]:
-    """Options of the command line, `name=value`; one that is None or False is left out, of a list
-    each value is an option of its own."""
+    """Arguments of a command from Python values, `name=value`; one that is None or False is left
+    out, of a list each value is an option of its own."""
     found: list[str] = []
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]

@@ -26,7 +26,7 @@ _FIGURE_WIDTH = 672  # pixels that seven inches are shown in; the file has twice
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure; `png` and `svg` are files as they are."""
+    """A figure as a notebook's result: it shows itself; `png` and `svg` are files as they are."""
 
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)

@@ -1,4 +1,5 @@
-"""Names of the choices of an item in case sheets."""
+"""What the choices of an item are called in cases: by the task's labels, by their answers, or by
+number."""
 
 from __future__ import annotations
 

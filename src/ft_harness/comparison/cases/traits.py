@@ -90,18 +90,18 @@ def find_text_fields(samples: Iterable[Sample]) -> list[str]:
 
 
 def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
-    """The texts of these fields; what is no text is left out."""
+    """The texts of these fields of a doc; what is no text is left out."""
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
 
 
 def join_fields(texts: Mapping[str, str]) -> str:
-    """The texts of several fields, a line each."""
+    """The texts of several fields of a doc, a line each."""
     return "\n".join(texts.values())
 
 
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
-    """The log-likelihood of each choice in nats; None where the model did not choose between
-    several."""
+    """The log-likelihood of each choice of a sample in nats; None where the model did not choose
+    between several."""
     pairs = [
         response
         for response in sample.responses
@@ -113,14 +113,15 @@ def read_log_likelihoods(sample: Sample) -> list[float] | None:
 
 
 def find_margin(log_likelihoods: Iterable[float]) -> float | None:
-    """The best minus the second best; None for fewer than two."""
+    """How sure a model was of its choice: the best log-likelihood minus the second best; None for
+    fewer than two."""
     best = sorted(log_likelihoods, reverse=True)[:2]
     return best[0] - best[1] if len(best) == 2 else None
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One thing that items are sliced by.
+    """One property of items that they are sliced by.
 
     Attributes:
         definition: what it is, for the reader.
@@ -188,7 +189,7 @@ def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trai
 
 
 def field_kind(name: str) -> str:
-    """What slices by a user's own field are called."""
+    """What the trait by a user's own field is called."""
     return f"{name} (field)"
 
 

@@ -1,4 +1,5 @@
-"""What became of each item from base to tuned, and what was taken for what."""
+"""Which items were corrected or broken from base to tuned, and which labels were taken for which
+(confusion)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at
 
 
 class Inputs(NamedTuple):
-    """Tensors of a batch of B rows of T tokens behind P cached ones.
+    """Tensors of one batch of B rows of T tokens behind P cached ones.
 
     Attributes:
         ids: [B, T], padded from the right.

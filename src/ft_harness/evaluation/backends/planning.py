@@ -36,13 +36,13 @@ class Query(NamedTuple):
 
 
 def rows_at_most(batch_size: int | str | None) -> int | None:
-    """lm-eval's `batch_size` as a bound; None: as memory allows, which is what "auto" and "auto:4"
-    ask for."""
+    """lm-eval's `batch_size` as a bound on rows; None: as memory allows, which is what "auto" and
+    "auto:4" ask for."""
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
 def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
-    """The query of a context and an answer of at most `max_length` tokens, cut from the left as
+    """Plan a context and an answer as a query of at most `max_length` tokens, cut from the left as
     lm-eval's `hf` does: the model reads `max_length` tokens, and one more is scored."""
     # lm-eval's own cut, to the token: a score must be that of stock lm-eval.
     kept = (*context, *answer)[-(max_length + 1) :]
@@ -51,7 +51,7 @@ def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> 
 
 @dataclass
 class Row:
-    """A tree of tokens, behind a prefix that isn't part of it.
+    """A planned row: a tree of tokens, behind a prefix that isn't part of it.
 
     Attributes:
         tokens, parents: of the nodes; a parent is an earlier node, or -1 for the first token.
@@ -115,7 +115,7 @@ def _alike(first: Tokens, second: Tokens) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on rows and batches.
+    """Limits on planned rows and batches.
 
     Attributes:
         branches: whether a row may hold sequences that part; else each is a plain sequence.
@@ -212,7 +212,8 @@ def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
 
 
 class Batch(NamedTuple):
-    """Rows computed together, longest first, after a prefix that is computed before them."""
+    """A planned batch: rows computed together, longest first, after a prefix that is computed
+    before them."""
 
     prefix: Tokens
     rows: list[Row]
@@ -229,8 +230,8 @@ class Batch(NamedTuple):
 
 
 class Size(NamedTuple):
-    """The shape of a batch: padded rows x width tokens, behind `prefix` cached ones, `kept` of them
-    through the head."""
+    """The shape of a planned batch: padded rows x width tokens, behind `prefix` cached ones, `kept`
+    of them through the head."""
 
     rows: int
     width: int

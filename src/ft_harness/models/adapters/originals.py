@@ -13,7 +13,7 @@ from ft_harness.processes import is_part
 
 @dataclass(frozen=True)
 class Originals:
-    """What a base model consists of.
+    """What a base model consisted of before.
 
     Attributes:
         modules: by name.
