@@ -1,4 +1,4 @@
-"""Adapters as a study sees them: what the files in their folders say."""
+"""Adapters as a study sees them: what the files in their folders say, once they are finished."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 
 
 def read_run(adapter: AdapterFolder) -> AdapterRun:
-    """A finished adapter.
+    """A finished adapter as a study sees it.
 
     Raises:
         InputError: it has no card, or a file is damaged.

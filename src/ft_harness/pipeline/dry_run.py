@@ -1,4 +1,4 @@
-"""What a run will do, need and take, without running it."""
+"""A dry run: what a run will do, need and take, without running it."""
 
 from __future__ import annotations
 

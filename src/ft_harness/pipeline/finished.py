@@ -1,4 +1,4 @@
-"""Complete runs, reported again without loading a model.
+"""Complete runs: noted when they end, and reported again without loading a model.
 
 A run notes what it was made of, including the hash of every file that it read and wrote. If all of
 that is unchanged, checks, scores and training would give the same again, so only the report is

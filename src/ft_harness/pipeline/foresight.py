@@ -1,4 +1,4 @@
-"""What the points of a sweep will need and take; each memory count is made once."""
+"""What each point of a sweep will need and take; what several of them share is forecast once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ft_harness.training import Forecast, empty_base, make_forecast, time_steps
 
 
 class Foresight:
-    """Forecasts of points that were checked.
+    """Forecasts of a sweep's points that were checked.
 
     Args:
         gpu: points are to run on a GPU that needn't be here.

@@ -1,5 +1,5 @@
-"""The points of a sweep in one process: how the sweep is read from a request, what its points share
-(the loaded base, tokenised rows), and how one of them is run."""
+"""The points of a sweep in one process: the sweep as it is read there, what points share (the
+loaded base, tokenised rows), and how one of them is run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _MARK = 8  # characters of a fingerprint in a folder's name
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid and where it works.
+    """A sweep in the process that runs its points: its grid and where it works.
 
     Attributes:
         request: what the grid was made of.
@@ -93,7 +93,7 @@ class Sweep:
 
 
 def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
-    """The sweep that is asked for, with the folder that it works in.
+    """Read the sweep that a request asks for, with the folder that it works in, to run its points.
 
     Raises:
         ConfigError: as `read_grid` says.
@@ -292,7 +292,7 @@ def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtH
 
 
 def plan_once(stage: Stage, reading: Reading) -> TrainingPlan:
-    """The training of a point; points of a sweep with equal data tokenise it once."""
+    """The training of a sweep's point; points with equal data tokenise it once."""
     recipe, checked = stage.experiment.recipe, stage.checked
     train = recipe.train
     if train.steered or train.continue_from:
@@ -319,7 +319,7 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 
 
 def describe_lack(need: int, room: int) -> str:
-    """Why a point was not tried, by bytes of memory."""
+    """Why a point of a sweep was not tried, by bytes of memory."""
     there = f"only {size(room)} is available"
     return f"not tried: peak memory of about {size(need)} is forecast, but {there}"
 

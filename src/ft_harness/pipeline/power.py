@@ -1,4 +1,5 @@
-"""What a test set can show, in lines: from a number of items and a score, or from a base run."""
+"""The power of a test set in lines, for `ft-harness power` and for runs: from a number of items and
+a score, or from a base run."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from ft_harness.records.finding import load_records
 
 
 class Target(NamedTuple):
-    """The metric and improvement asked about.
+    """The metric and improvement that `ft-harness power` is asked about.
 
     Attributes:
         metric: None: acc, or the run's main metric.
@@ -29,8 +30,8 @@ class Target(NamedTuple):
 def find_power(
     results: Path | None, n: int | None, base: float | None, target: Target
 ) -> list[Power]:
-    """The smallest improvement that is found, and the items that the target takes: of a score, or
-    of each base evaluation.
+    """What `ft-harness power` finds: the smallest improvement that is seen, and the items that the
+    target takes; of a score, or of each base evaluation.
 
     Raises:
         ConfigError: neither a base evaluation nor both numbers are given, or one is out of range.
@@ -42,7 +43,7 @@ def find_power(
 def describe_power(
     results: Path | None, n: int | None, base: float | None, target: Target
 ) -> list[str]:
-    """`find_power` in words, under the name of each evaluation.
+    """What `ft-harness power` says: `find_power` in words, under the name of each evaluation.
 
     Raises:
         ConfigError, InputError: as there.

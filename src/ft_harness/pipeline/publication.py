@@ -46,7 +46,7 @@ class PushOptions:
 
 @dataclass(frozen=True)
 class Push:
-    """A checked upload, before it is confirmed."""
+    """A checked upload of an adapter, before it is confirmed."""
 
     package: Package
     repo: RemoteRepo

@@ -1,4 +1,5 @@
-"""Read and check once per process what several recipes have in common."""
+"""Read and check once per process what several recipes have in common: tasks, and the rows of their
+data."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ STUDY_FILE = "study.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """The form of a report.
+    """How a report is written: its formats, its tables, and what is required of it.
 
     Attributes:
         formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
@@ -191,7 +191,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def study_lines(study: Study, path: Path) -> list[str]:
-    """The lines that a terminal shows of a study, and the files of its report.
+    """The lines that a terminal shows of a written report: its study and its files.
 
     Args:
         path: of the report's first page.

@@ -1,4 +1,4 @@
-"""Reports from finished evaluations."""
+"""Reports from finished evaluations: what is asked of them, and the study that they write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USUAL = Layout()
 
 
 def make_layout(options: Mapping[str, Any]) -> Layout:
-    """The layout that options of the command line ask for.
+    """How a report is written, by the command line's options.
 
     Raises:
         ConfigError: an unknown format, row, column, factor or field, or no requirement.
@@ -40,7 +40,7 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
 
 
 def check_formats(names: str) -> tuple[str, ...]:
-    """The report formats that `--format` lists, each once.
+    """The formats of a report that `--format` lists, each once.
 
     Raises:
         ConfigError: one is unknown.
@@ -147,7 +147,7 @@ def compare_only(
 def find_study(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[Study, list[Record]]:
-    """The study of some evaluations without writing a report; and the evaluations that it leaves
+    """The study of some evaluations without writing its report; and the evaluations that it leaves
     out: an adapter without its base, or items without a score."""
     runs, _, _ = find_runs(evaluations, known)
     try:

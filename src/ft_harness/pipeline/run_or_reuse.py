@@ -23,7 +23,8 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """As `runs.run`, which is loaded only where something is to be made.
+    """A whole run: what is finished is reused, and `runs.run` is loaded only where something is to
+    be made.
 
     Raises:
         FtHarnessError: as `runs.run`.
@@ -40,7 +41,7 @@ def run(
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
-    """The bundled experiments, in one report."""
+    """The whole runs of the bundled experiments, in one report."""
     return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 

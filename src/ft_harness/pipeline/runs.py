@@ -1,4 +1,5 @@
-"""Whole runs: base -> train -> tuned -> report, or a part of it."""
+"""Runs that load a model: base -> train -> tuned -> report, or one part of it; and saved responses
+that are scored again."""
 
 from __future__ import annotations
 
@@ -188,7 +189,8 @@ def _score_served(
 def score_lines(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> list[str]:
-    """The lines that a terminal shows of evaluations without a report, and where they are."""
+    """The lines that a terminal shows of a run without a report: its evaluations, and where they
+    are."""
     lines = score_page(*find_study(evaluations, known))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
@@ -199,7 +201,7 @@ def score_lines(
 def rescore_all(
     results: Sequence[Path], task: str | None, include_path: str | None, trust_code: bool
 ) -> list[Evaluation]:
-    """Score saved responses with a task's metrics as they are now."""
+    """The run of `rescore`: saved responses are scored with a task's metrics as they are now."""
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
@@ -209,8 +211,8 @@ def load_base(
     checked: Checked,
     adapter: Path | None = None,
 ) -> BaseModel:
-    """The base model with the head that the recipe asks for; loaded once for equal sections and
-    equal heads.
+    """For runs: the base model with the head that the recipe asks for, loaded once for equal
+    sections and equal heads.
 
     Args:
         loaded: bases that there are already; this one is among them afterwards.

@@ -1,4 +1,4 @@
-"""A sweep from its recipe to its report."""
+"""Run a sweep, from its recipe to its report."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from ft_harness.tasks.row_checks import check_rows
 def find_recipes_task(
     recipe: Recipe, *, trust_code: bool = False, reader: TaskReader | None = None
 ) -> TaskDefinition:
-    """The task that a recipe asks for, with the recipe's data."""
+    """Find the task that is to be checked: the one that a recipe asks for, with the recipe's
+    data."""
     section, metadata = recipe.task, recipe.task_metadata()
     return find_task(section.name, section.include_path, metadata, trust_code, reader)
 
@@ -67,10 +68,10 @@ def check_task(
 
 
 def count_docs(loaded: Mapping[Split, RenderedTask]) -> str:
-    """The docs of each split, in words."""
+    """What a check of a task says of its docs: how many each split has, in words."""
     return ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
 
 
 def count_metrics(loaded: Mapping[Split, RenderedTask]) -> int:
-    """How many metrics the checked task has."""
+    """What a check of a task says of its metrics: how many it has."""
     return len(next(iter(loaded.values())).higher_is_better())

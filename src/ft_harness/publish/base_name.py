@@ -13,7 +13,8 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
 
 def shown_base(model: ModelInfo) -> str:
-    """The base model without a path of this machine, or of the one where it was scored."""
+    """The name of the base model as others see it: without a path of this machine, or of the one
+    where it was scored."""
     given = model.pretrained
     return given if is_hub_id(given) else Path(given.replace("\\", "/")).name
 
@@ -24,7 +25,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def base_problem(card: Card, base: str | None) -> list[ConfigError]:
-    """The fault if nobody else could load the adapter's base by its name."""
+    """The fault if nobody else could load an adapter's base by its name."""
     given = base or card.model.pretrained
     if is_hub_id(given):
         return []

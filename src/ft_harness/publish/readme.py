@@ -28,7 +28,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the text: everything before the first heading of level 2 (`title` is ""), or one
+    """A part of a README.md: everything before the first heading of level 2 (`title` is ""), or one
     such heading with what follows it. `text` holds neither the heading nor a mark."""
 
     title: str
@@ -41,7 +41,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Written:
-    """A section as a file holds it; `is_ours` says that a program wrote it and nobody edited it."""
+    """A section as a README.md holds it; `is_ours` says that a program wrote it and nobody edited
+    it."""
 
     section: Section
     is_ours: bool

@@ -71,8 +71,8 @@ def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
 
 
 def write_setting(value: Any) -> str | None:
-    """The text that `parse_override` and the field's type make this value of; None: there is none,
-    as of a text that would be read as a list."""
+    """A value as `--set` takes it: the text that `parse_override` and the field's type make this
+    value of; None: there is none, as of a text that would be read as a list."""
     if isinstance(value, str):
         return None if value[:1] in ("[", "{") or value in _NULLS else value
     return write_value(value)

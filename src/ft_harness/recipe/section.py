@@ -1,4 +1,4 @@
-"""What every section of a recipe has in common."""
+"""What every section of a recipe has in common: its base class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The typed, strict, frozen sections of a recipe, and its fingerprint."""
+"""The recipe as a whole, its sections for model and task, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TaskSection(Section):
 
 
 class Recipe(Section):
-    """Everything that defines one experiment."""
+    """Everything that defines one experiment: all sections."""
 
     model: ModelSection = Field(default_factory=ModelSection)
     task: TaskSection

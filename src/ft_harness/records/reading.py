@@ -1,4 +1,5 @@
-"""Evaluations that ft-harness wrote."""
+"""Read the evaluations that ft-harness wrote: one folder's record, and its samples when asked
+for."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _LONGEST_SAMPLE = 1 << 28  # characters: of a line that may unpack to more than 
 
 
 class Evaluation(Frozen):
-    """A record with its folder; samples are read when asked for."""
+    """A record that was read, with its folder; samples are read when asked for."""
 
     folder: Path
     record: Record

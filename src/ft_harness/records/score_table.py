@@ -1,5 +1,5 @@
-"""Write and read `scores.parquet` (its columns: `score_columns`): the outcomes of an evaluation, and
-through them single samples."""
+"""Read and write `scores.parquet`, the outcomes of an evaluation in columns, and find single
+samples through it. `score_columns` has the columns."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """Refuse a `scores.parquet` of incomplete samples.
+    """Refuse an evaluation of which fewer outcomes can be read than its scores rest on.
 
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.

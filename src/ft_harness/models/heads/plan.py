@@ -103,8 +103,8 @@ def _check_docs(task: ConfigurableTask, plan: HeadPlan) -> None:
 
 
 def claims_head(config: Any) -> bool:
-    """Whether a base model's configuration says that its checkpoint holds a trained classification
-    head, which is then planned on."""
+    """Whether, by its configuration, a base model's checkpoint holds a trained classification head,
+    so that the planned one need not be drawn."""
     return any(
         name.endswith("ForSequenceClassification")
         for name in getattr(config, "architectures", None) or ()
