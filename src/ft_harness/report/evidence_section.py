@@ -1,5 +1,5 @@
-"""What made the numbers: signatures, models, evaluations, recipes, software and
-hardware."""
+"""The report's sections on what made the numbers: signatures, models, evaluations, recipes,
+software and hardware."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _EVALUATION_COLUMNS = {
 
 
 def records_of(study: Study) -> list[Record]:
-    """The evaluations that the section lists: base and tuned of each comparison in turn; a base scored
-    once is listed once."""
+    """The evaluations that the evidence names: base and tuned of each comparison in turn; a base
+    scored once is listed once."""
     pairs = [
         record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)
     ]
@@ -82,7 +82,8 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Where the recipes differ, one line per adapter; and the settings that all of them share."""
+    """The section on recipes: where they differ, one line per adapter; and the settings that all of
+    them share."""
     names = [run.card.name for run in study.adapters]
     recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)

@@ -1,4 +1,5 @@
-"""Before and after: the main table, other arrangements of it, other splits and other metrics."""
+"""The report's sections on scores, before and after: the main table, other arrangements of it,
+other splits and other metrics."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ Chosen = list[tuple[Comparison, Row]]
 
 
 def score_section(study: Study, view: View) -> list[Block]:
-    """The main table, what it says, and its figure."""
+    """The section with the main table, what it says, and its figure."""
     chosen = _choose(study, view)
     if not chosen:
         return [] if study.untuned else [Paragraph("Nothing was compared.")]
@@ -187,7 +188,8 @@ def _is_descriptive(comparison: Comparison, row: Row) -> bool:
 
 
 def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
-    """One line per row: its features, then its numbers. `names`: of the file, and the title."""
+    """Rows of scores as a table, one line each: its features, then its numbers. `names`: of the
+    file, and the title."""
     measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
     for comparison, row in chosen:

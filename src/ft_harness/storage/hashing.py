@@ -19,10 +19,12 @@ def canonical_json(value: Any) -> str:
 
 
 def sha256_text(text: str) -> str:
+    """Hash of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
+    """Hash of a file."""
     with no_pipe(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

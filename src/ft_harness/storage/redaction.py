@@ -113,7 +113,8 @@ def says_secret(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def looks_secret(value: str) -> bool:
-    """Whether the value of such a variable is looked for: eight characters, four different ones.
+    """Whether the value of a variable whose name says so is taken for a secret: eight characters,
+    four different ones.
 
     Words of letters, also with `_` between them, of fewer than 16 characters (`demo_sentiment`),
     special tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret

@@ -1,4 +1,5 @@
-"""The only place that opens result files for writing: atomic replace, checked append, write probe.
+"""The only place that opens result files for writing: atomic replace, checked append, write probe;
+and what to do when a folder is full or gone.
 
 A file is either the old one or the new one, never half of one. Everything written passes through
 the redaction of secrets: of JSON (`.json`, `.jsonl`) its values, of other files the whole text.
@@ -169,7 +170,7 @@ def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError 
 
 
 def check_kept(paths: Iterable[Path]) -> None:
-    """Refuse to go on if files that this run has saved are gone.
+    """Refuse to go on if result files that this run has written are gone.
 
     Raises:
         StorageLostError: with the first of them.
@@ -304,12 +305,12 @@ def drop_folder(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space of the disk that a folder lies on."""
+    """Free space of the disk that is written to."""
     return shutil.disk_usage(folder).free
 
 
 def sweep(folder: Path) -> None:
-    """Delete unfinished files that dead processes left in and below a folder."""
+    """Delete files that dead processes left half written in and below a folder."""
     for path in folder.rglob(".*.tmp"):
         found = _UNFINISHED.fullmatch(path.name)
         if found is None:

@@ -1,4 +1,5 @@
-"""Task YAMLs on disk: each is read once, together with the files it includes.
+"""Task YAMLs on disk: each is read once, together with the files it includes, whose keys it
+replaces; and which there are.
 
 The one light module of the wing: listing tasks loads neither torch nor lm-eval.
 """
@@ -20,7 +21,8 @@ MOST_INCLUDES = (
 
 
 class TaskFile(NamedTuple):
-    """One YAML: its content, where `!function x` is the text of that name, and each key's line."""
+    """One task YAML on disk: its content, where `!function x` is the text of that name, and each
+    key's line."""
 
     path: Path
     content: Mapping[str, Any]
@@ -28,7 +30,7 @@ class TaskFile(NamedTuple):
 
 
 class TaskReader:
-    """Reads each YAML once, however many tasks include it."""
+    """Reads each task YAML once, however many tasks include it."""
 
     def __init__(self) -> None:
         self._read: dict[Path, TaskFile] = {}
@@ -103,7 +105,7 @@ def _is_name(value: Any) -> bool:
 
 
 def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:
-    """The content of a task: its YAML laid over the files it includes."""
+    """A task YAML laid over the files it includes."""
     merged: dict[str, Any] = {}
     for file in files:
         merged |= {key: value for key, value in file.content.items() if key != "include"}
@@ -141,8 +143,8 @@ def task_files(
 
 
 def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
-    """What `tasks list` shows of the shipped and the user's tasks: name, output type, data source and
-    file."""
+    """A list of the task YAMLs that are shipped or in the user's folder: name, output type, data
+    source and file."""
     reader = TaskReader()
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path, reader).items()):

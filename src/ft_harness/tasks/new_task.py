@@ -1,5 +1,5 @@
-"""A user's data -> a task YAML and its README: labels are read from the data, no Python is
-written."""
+"""The command `init-task`: a user's data -> a task YAML and its README; labels are read from the
+data, no Python is written."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _SCRIPTS = {  # language -> (its letters, the share of all letters that they exc
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for.
+    """What the user asks of `init-task`.
 
     Attributes:
         sources: a file, a folder, or one file for each label.

@@ -38,7 +38,7 @@ _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
 
 def places(rows: Sequence[int]) -> str:
-    """The first rows of a list, as a message names them."""
+    """Where a check of rows found something, as a message names it: the first rows of a list."""
     more = ", ..." if len(rows) > _LISTED else ""
     listed = ", ".join(map(str, rows[:_LISTED]))
     return f"{'row' if len(rows) == 1 else 'rows'} {listed}{more}, counted from 0"

@@ -1,4 +1,4 @@
-"""What is known about a data file -> the text of a task YAML and its README."""
+"""The text of a new task's YAML and README, from what is known about its data."""
 
 from __future__ import annotations
 

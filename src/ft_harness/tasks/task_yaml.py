@@ -194,7 +194,7 @@ def _problem(file: TaskFile, location: KeyPath, errors: Sequence[Any]) -> InputE
 
 
 def loader_problems(file: TaskFile) -> list[InputError]:
-    """Arguments of our data loader that it doesn't have."""
+    """Unknown keys that a task YAML gives to our data loader."""
     arguments = file.content.get("dataset_kwargs")
     if not isinstance(arguments, Mapping):
         return []

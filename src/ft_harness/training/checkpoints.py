@@ -81,6 +81,7 @@ def at_step(path: Path, step: int) -> Path:
 
 
 def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint, by its folder's name."""
     return int(checkpoint.name.rpartition("-")[2])
 
 

@@ -94,7 +94,7 @@ def _keep_embeddings_exact(model: torch.nn.Module) -> None:
 
 
 def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """The recipe's schedule of the optimizer's learning rate in a training of this many steps."""
+    """The recipe's schedule of learning rates in a training of this many steps."""
     kwargs = dict(settings.lr_scheduler_kwargs)
     return get_scheduler(
         settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
@@ -102,7 +102,7 @@ def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, step
 
 
 def warmup_steps(settings: TrainSection, steps: int) -> int:
-    """Steps of warm-up in a training of `steps`; a share is rounded up."""
+    """Steps in which the learning rate warms up in a training of `steps`; a share is rounded up."""
     warm = settings.warmup_steps
     return int(warm) if warm >= 1 else math.ceil(steps * warm)
 
@@ -245,8 +245,8 @@ def describe_warmup(settings: TrainSection, rows: int) -> str | None:
 
 
 def trained_of_base(adapter: AdapterSection) -> str | None:
-    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which
-    are in float32."""
+    """Which hyperparameter trains weights of the base's own; None: only those that PEFT adds, which
+    are in float32, are trained."""
     if adapter.all_weights:
         return ALL
     if adapter.modules_to_save:

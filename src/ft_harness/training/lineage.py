@@ -146,8 +146,8 @@ def start_from_parent(recipe: Recipe, model: Any) -> None:
 
 
 def load_weights(model: Any, folder: Path) -> None:
-    """The trained weights of a folder, an adapter's or a whole model's, into a model of the same
-    shape.
+    """Load the trained weights of a finished folder, an adapter's or a whole model's, into a model
+    of the same shape.
 
     Raises:
         InputError: keys or shapes differ; nothing is loaded.

@@ -46,7 +46,7 @@ _PACKAGES = {
 
 
 class Monitor:
-    """Everything that watches one training. Of several processes the first one shows and tracks."""
+    """All that watches one training. Of several processes the first one shows and tracks."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self._history = folder / HISTORY_FILE

@@ -1,4 +1,5 @@
-"""How a training computes: number formats, attention on a CPU, and the random generators.
+"""How a training computes: number formats, attention on a CPU, the random generators, and computing
+that leaves them and the model undisturbed.
 
 Trained weights are float32; products with a 16-bit base are computed in its format.
 """
@@ -48,7 +49,7 @@ def is_autocast(base: BaseModel) -> bool:
 
 
 def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManager[Any]:
-    """The number formats of the forward pass.
+    """The number formats of a training's forward pass.
 
     Args:
         device: of the tensors; None: the base's.
@@ -169,8 +170,8 @@ def draws_undone() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; afterwards every module is as it was, and so is every random
-    generator."""
+    """Context in which a model computes without dropout; afterwards every module's mode is as it
+    was, and so is every random generator."""
     modes = [(module, module.training) for module in model.modules()]
     with draws_undone():
         model.eval()

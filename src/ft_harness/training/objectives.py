@@ -71,11 +71,12 @@ def make_objective(base: BaseModel, preference: PreferenceSection | None = None)
 
 
 def count_targets(batch: Batch) -> list[int]:
+    """How many targets a batch of answers has."""
     return [int((batch["labels"] != -100).sum())]
 
 
 def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
-    """Rows [B, T], filled up from the right."""
+    """The rows of a batch as a tensor [B, T], filled up from the right."""
     width = max(map(len, rows))
     return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 

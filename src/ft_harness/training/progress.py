@@ -1,5 +1,5 @@
-"""How far a training is: what a checkpoint knows beside weights, optimizer, schedule and random
-generators."""
+"""How far a training is, and which settings changed on the way: what a checkpoint knows beside
+weights, optimizer, schedule and random generators."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def read_changes(path: Path) -> list[SettingChange]:
-    """Settings of execution that changed during training, as the progress in a folder of checkpoints
-    notes them.
+    """Which settings of execution changed while a training was on its way, as a folder of
+    checkpoints notes it.
 
     Raises:
         InputError: the file holds something else.

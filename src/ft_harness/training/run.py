@@ -1,4 +1,5 @@
-"""Recipe -> adapter folder: LoRA or all weights, of words or a classification head."""
+"""One training from start to end: a plan -> an adapter folder, with LoRA or all weights, of words
+or a classification head."""
 
 from __future__ import annotations
 

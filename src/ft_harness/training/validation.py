@@ -1,4 +1,5 @@
-"""The validation split during training: its exact loss, the task's metrics, and the best weights.
+"""The validation split during training: its exact loss, the task's metrics, the best weights, and
+what each epoch came to.
 
 An evaluation comes before the checkpoint of its step, so that a checkpoint knows every evaluation
 up to it.
@@ -124,7 +125,8 @@ def load_best(
 
 
 def epochs_of(history: Sequence[HistoryEntry]) -> list[EpochSummary]:
-    """Each epoch's mean training loss, and its last evaluation; empty without training losses."""
+    """What each epoch came to: its mean training loss, and its last measure on validation; empty
+    without training losses."""
     summaries: list[EpochSummary] = []
     # An entry at epoch 1.0 is the last of the first epoch, and 1.0000001 is the same.
     for number in sorted({math.ceil(entry.epoch - _WHOLE) for entry in history}):

@@ -17,7 +17,8 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class ProcessExecutor(Executor):
-    """A process for each GPU, which takes the next order when it is done with one."""
+    """The executor with one process for each GPU, which takes the next order when it is done with
+    one."""
 
     has_gpus = True
 
