@@ -4,11 +4,13 @@ in; what is a path, a hub id, or installed."""
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 BUNDLED = "bundled"
+_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -45,6 +47,12 @@ def model_folder(pretrained: str) -> str:
 def is_path(name: str) -> bool:
     """Whether a text can only be a path, and not a hub id."""
     return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a text is a hub id, `owner/name` or `name` alone: neither bundled nor something
+    here."""
+    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
 def bundled_data_dir(name: str) -> Path:

@@ -13,9 +13,9 @@ from pydantic import Field
 from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import is_pair
-from ft_harness.data.duplicates import Index, compare
+from ft_harness.data.duplicates import Index, SplitOverlap, compare
 from ft_harness.data.files import Split
-from ft_harness.data.fingerprints import Item, Items, SplitOverlap, find_fields, find_shingler
+from ft_harness.data.fingerprints import Item, Items, find_fields, find_shingler
 from ft_harness.errors import Notice
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text

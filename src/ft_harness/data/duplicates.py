@@ -9,15 +9,42 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from ft_harness.data.fingerprints import SKETCH, Hashes, Prints, SplitOverlap
+from ft_harness.data.fingerprints import SKETCH, Hashes, Prints
 
 NEAR = 0.8  # Jaccard index from which two texts are near duplicates
 NEAR_FIELD = 0.5  # of every text field: the same passage with another question is not near
 _MOST_CANDIDATES = 100  # texts that one text is compared with, the likeliest first
 _CHUNK = 1000  # texts looked up together
 _ROUNDING = 1e-9
+
+
+class SplitOverlap(BaseModel):
+    """What was found when the docs of one split were looked up in another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str
+    against: str
+    n: int = Field(description="docs of the split")
+    n_exact: int = Field(
+        description="docs whose prompt is there, but for case, blanks and the order of options"
+    )
+    n_same_answer: int = Field(
+        description="of these, docs whose prompt has the same answer there too"
+    )
+    n_near: int = Field(
+        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
+        "same text with up to three words before or after it"
+    )
+    items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
+
+    @property
+    def n_affected(self) -> int:
+        """Docs that are there, exactly or nearly."""
+        return self.n_exact + self.n_near
 
 
 class Index:

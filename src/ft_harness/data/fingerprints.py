@@ -26,7 +26,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 SKETCH = 256  # hashes kept of a text
 SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
@@ -78,32 +77,6 @@ class Items(Protocol):
     def __getitem__(self, number: int, /) -> Item: ...
 
     def __iter__(self) -> Iterator[Item]: ...
-
-
-class SplitOverlap(BaseModel):
-    """The docs of one split that also occur in another one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    split: str
-    against: str
-    n: int = Field(description="docs of the split")
-    n_exact: int = Field(
-        description="docs whose prompt is there, but for case, blanks and the order of options"
-    )
-    n_same_answer: int = Field(
-        description="of these, docs whose prompt has the same answer there too"
-    )
-    n_near: int = Field(
-        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
-        "same text with up to three words before or after it"
-    )
-    items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
-
-    @property
-    def n_affected(self) -> int:
-        """Docs that are there, exactly or nearly."""
-        return self.n_exact + self.n_near
 
 
 class Sketches:

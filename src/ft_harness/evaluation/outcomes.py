@@ -23,7 +23,7 @@ from ft_harness.stats import score_interval
 
 
 class FailedScore:
-    """The outcome of a metric that failed on a doc, in place of its value: why there is none."""
+    """In place of a metric's value for a doc: why there is none."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -31,8 +31,8 @@ class FailedScore:
 
 @contextmanager
 def failing_alone(task: ConfigurableTask) -> Iterator[None]:
-    """Context in which a metric that raises, or gives NaN or a text, is the failed outcome of its
-    doc and does not end the evaluation.
+    """Context in which a metric that raises, or gives NaN or a text, fails its doc, not the
+    evaluation.
 
     lm-eval's aggregates, which nobody reads, are not made: they would fail there.
     """
@@ -150,7 +150,7 @@ def _failure(item: Mapping[str, Any]) -> str | None:
 
 
 def failed_score(scores: Mapping[str, Any]) -> str | None:
-    """Why a doc's outcome has no scores though it has responses; None: it has."""
+    """Why a doc has no scores though it has responses; None: it has."""
     failed = (value for value in scores.values() if isinstance(value, FailedScore))
     return next((value.reason for value in failed), None)
 

@@ -18,23 +18,15 @@ from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
+from ft_harness.evaluation.folder import evaluation_folder, finished, write_evaluation
 from ft_harness.evaluation.generations import keep_generations
-from ft_harness.evaluation.jobs import (
-    Job,
-    ModelState,
-    declarations,
-    evaluation_folder,
-    finished,
-    write_record,
-)
+from ft_harness.evaluation.jobs import Job, ModelState, declarations
 from ft_harness.evaluation.outcomes import failing_alone, make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
-    SAMPLES_FILE,
-    SCORES_FILE,
     BackEndInfo,
     Cost,
     Evaluation,
@@ -43,8 +35,6 @@ from ft_harness.records import (
     read_evaluation,
 )
 from ft_harness.records.provenance import package_versions, snapshot
-from ft_harness.records.score_table import write_scores
-from ft_harness.storage import sha256_file, write_gzip_lines
 
 
 @dataclass(frozen=True)
@@ -291,13 +281,3 @@ def _describe(job: Job, lm: Any, shares: Sequence[_Share]) -> BackEndInfo:
         processes=lm.world_size,
         **asdict(effort),
     )
-
-
-def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) -> None:
-    """Write an evaluation's files; the record last, as it says that the evaluation is there."""
-    write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
-    written = record.model_copy(update={"files": {}})  # those of an evaluation scored again
-    # Made from the file as it was written, with secrets taken out, so that both files say the same.
-    write_scores(Evaluation(folder=folder, record=written))
-    files = {name: sha256_file(folder / name) for name in (SAMPLES_FILE, SCORES_FILE)}
-    write_record(folder, record.model_copy(update={"files": files}))

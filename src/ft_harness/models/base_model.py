@@ -266,8 +266,8 @@ def _load_model(
 
 
 def generation_settings(model: Any) -> dict[str, Any]:
-    """What a base model's own settings say of generation, where it differs from transformers'
-    defaults: penalties, sampling, end tokens."""
+    """What a model's own settings say of generation, where it differs from transformers' defaults:
+    penalties, sampling, end tokens."""
     settings: dict[str, Any] = model.generation_config.to_diff_dict()
     settings.pop("transformers_version", None)
     return {

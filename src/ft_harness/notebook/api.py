@@ -15,7 +15,7 @@ from ft_harness.notebook.results import Evaluations, PowerFound, StudyFound, Tra
 from ft_harness.paths import adapters_dir, reports_dir
 from ft_harness.pipeline import power as power_of
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.report_files import STUDY_FILE, Layout
+from ft_harness.pipeline.report_files import STUDY_FILE, ReportOptions
 from ft_harness.pipeline.reports import compare_only, report_only
 from ft_harness.recipe import Recipe, experiment_name
 from ft_harness.recipe import load_recipe as read_recipe
@@ -153,7 +153,7 @@ def compare(
         InputError, NotComparableError: as the command's.
     """
     command = f"ft-harness compare {base} {tuned} --name {name}"
-    study, path = compare_only(Path(base), Path(tuned), Path(out), name, command, Layout())
+    study, path = compare_only(Path(base), Path(tuned), Path(out), name, command, ReportOptions())
     return StudyFound(study, path)
 
 

@@ -8,12 +8,12 @@ from ft_harness.evaluation import Job, time_docs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.paths import model_folder
-from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once, setting_of
+from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import Stage
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import Point
+from ft_harness.sweep import SEEDS, Point
 from ft_harness.training import Forecast, empty_base, make_forecast, time_steps
 
 
@@ -94,4 +94,9 @@ class Foresight:
 
 
 def _key(point: Point) -> str:
-    return canonical_json(setting_of(point.made_by))
+    """What a point has in common with those that differ from it in seeds alone."""
+    resolved = point.made_by.resolved()
+    for name in SEEDS:
+        section, own = name.split(".")
+        resolved[section].pop(own)
+    return canonical_json(resolved)

@@ -40,7 +40,7 @@ from ft_harness.pipeline.stages import (
 from ft_harness.recipe import Recipe, keep_recipe, recipe_file
 from ft_harness.records import Evaluation
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import SEEDS, Grid, Point, Request, read_grid
+from ft_harness.sweep import Grid, Point, Request, read_grid
 from ft_harness.sweep.outcomes import Outcome
 from ft_harness.training import (
     Forecast,
@@ -99,15 +99,6 @@ def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool 
         ConfigError: as `read_grid` says.
     """
     return Sweep(read_grid(request), request, out, command, trust_task_code)
-
-
-def setting_of(recipe: Recipe) -> dict[str, Any]:
-    """What points of a sweep that differ in seeds alone have in common: a recipe without its seeds."""
-    resolved = recipe.resolved()
-    for name in SEEDS:
-        section, own = name.split(".")
-        resolved[section].pop(own)
-    return resolved
 
 
 def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:

@@ -3,12 +3,14 @@ a score, or from a base run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ft_harness.comparison.power import Power, power_of_run, power_of_score
 from ft_harness.comparison.sentences import state_power
-from ft_harness.errors import ConfigError
+from ft_harness.errors import ConfigError, InputError
+from ft_harness.pipeline.experiment import Say
 from ft_harness.records import Evaluation, describe_record
 from ft_harness.records.finding import load_records
 
@@ -55,6 +57,22 @@ def describe_power(
             return stated
         lines += [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in stated)]
     return lines
+
+
+def say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
+    """In a run, before anything is trained: what the scored items of the trained task can show;
+    nothing if too few have a score."""
+    for evaluation in evaluations:
+        settings = evaluation.record.settings
+        if settings.task != task or settings.split == "train":
+            continue
+        if evaluation.record.status != "complete":
+            continue
+        try:
+            found = power_of_run(evaluation)
+        except InputError:
+            continue
+        say(f"{settings.split}: {state_power(found)[0]}")
 
 
 def _find(

@@ -11,7 +11,7 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings
 from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import canonical_json
-from ft_harness.tasks.data_report import report_data
+from ft_harness.tasks.data_items import report_data
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask

@@ -22,7 +22,7 @@ from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import EvalSection, Protocol, Recipe
-from ft_harness.tasks.data_report import check_baseline
+from ft_harness.tasks.data_items import check_baseline
 from ft_harness.tasks.examples import (
     Example,
     build_examples,

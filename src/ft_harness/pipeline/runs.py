@@ -22,7 +22,8 @@ from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.pipeline.adapter_runs import study_of
 from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.explanations import TrainingDocs
-from ft_harness.pipeline.finished import note_finished, say_power
+from ft_harness.pipeline.finished import note_finished
+from ft_harness.pipeline.power import say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.reading import Reading

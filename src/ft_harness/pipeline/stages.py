@@ -47,7 +47,7 @@ from ft_harness.training import (
     describe_warmup,
     finished_card,
     hyperparameter_problems,
-    idle_optimizer_fields,
+    ignored_by_optimizer,
     make_forecast,
     parent_problems,
     rate_problems,
@@ -170,7 +170,7 @@ def check_rates(settings: TrainSection, checked: Checked) -> Checked:
     raise_problems(rate_problems(settings, rows))
     checked.findings.notices += [
         Notice(f"train.{name} is not used: {settings.optim} doesn't take it", "leave it out")
-        for name in idle_optimizer_fields(settings)
+        for name in ignored_by_optimizer(settings)
     ]
     if warning := describe_warmup(settings, rows):
         checked.findings.notices.append(

@@ -9,7 +9,7 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings, InputError, raise_problems
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.checks import definition_problems
-from ft_harness.tasks.data_report import check_baseline, report_data
+from ft_harness.tasks.data_items import check_baseline, report_data
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.gold_answers import check_gold

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ft_harness.errors import ConfigError
-from ft_harness.paths import BUNDLED
+from ft_harness.paths import is_hub_id
 from ft_harness.records import Card, ModelInfo
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
 
 def shown_base(model: ModelInfo) -> str:
@@ -17,11 +14,6 @@ def shown_base(model: ModelInfo) -> str:
     where it was scored."""
     given = model.pretrained
     return given if is_hub_id(given) else Path(given.replace("\\", "/")).name
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a base model is named as the hub names one: `owner/name`, or `name` alone."""
-    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
 def base_problem(card: Card, base: str | None) -> list[ConfigError]:

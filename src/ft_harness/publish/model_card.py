@@ -23,8 +23,8 @@ from ft_harness.comparison.amounts import (
     size,
 )
 from ft_harness.comparison.sentences import state_repeats, word_of
-from ft_harness.paths import BUNDLED
-from ft_harness.publish.base_name import is_hub_id, shown_base
+from ft_harness.paths import BUNDLED, is_hub_id
+from ft_harness.publish.base_name import shown_base
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records import Card
 from ft_harness.storage.markdown import fenced, inline, table

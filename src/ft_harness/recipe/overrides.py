@@ -9,7 +9,7 @@ from ft_harness.errors import ConfigError
 from ft_harness.recipe.fields import places_of
 from ft_harness.recipe.sections import Recipe
 from ft_harness.recipe.values import write_value
-from ft_harness.storage.strict_files import KeyPath, read_value
+from ft_harness.storage.strict_files import KeyPath, parse_yaml_value
 
 _NULLS = ("null", "None")
 
@@ -37,7 +37,7 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
         )
     if (text[:1] in "[{" and text) or text in _NULLS:
         try:
-            return path, read_value(text) if text != "None" else None
+            return path, parse_yaml_value(text) if text != "None" else None
         except ValueError as error:
             raise ConfigError(
                 f"--set {setting}: not valid YAML", "a list like [a, b]", "correct the option"

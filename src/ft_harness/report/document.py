@@ -171,8 +171,8 @@ def text_of(cell: Cell) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Text for a heading, a sentence or a cell of a document, on one line: a line break is shown as
-    `\n`, what can't be seen by its number."""
+    r"""Text for a heading, a sentence or a cell of a document, on one line: a line break is `\n`,
+    what can't be seen is shown by its number."""
     return escaping.one_line(text, TEXT_LIMIT)
 
 

@@ -137,7 +137,7 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         loader.dispose()
 
 
-def read_value(text: str) -> Any:
+def parse_yaml_value(text: str) -> Any:
     """The value that a text is in strict YAML, of the same kinds as in a file.
 
     Raises:

@@ -36,7 +36,7 @@ from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.survey import Survey, read_survey
-from ft_harness.tasks.task_template import NewTask, render_task
+from ft_harness.tasks.task_template import TaskDetails, render_task
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
@@ -94,7 +94,7 @@ def _task_name(source: Path, name: str | None) -> str:
     return chosen
 
 
-def inspect(request: Request) -> NewTask:
+def inspect(request: Request) -> TaskDetails:
     """What `_inspect` finds; its errors name the options of `init-task`, not the recipe's.
 
     Raises:
@@ -119,7 +119,7 @@ def _as_flags(action: str) -> str:
     )
 
 
-def _inspect(request: Request) -> NewTask:
+def _inspect(request: Request) -> TaskDetails:
     """Read the data and see what task its columns make.
 
     Raises:
@@ -161,7 +161,7 @@ def _inspect(request: Request) -> NewTask:
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
-    return NewTask(
+    return TaskDetails(
         name=chosen,
         source=source,
         columns={f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)},
@@ -296,7 +296,7 @@ def _language(answers: Counter[str]) -> str | None:
     return None
 
 
-def write_task(task: NewTask, folder: Path) -> Path:
+def write_task(task: TaskDetails, folder: Path) -> Path:
     """Write YAML and README into a folder, after the task was built from them once; the YAML's
     path.
 

@@ -67,8 +67,9 @@ def _optimizer_of(settings: TrainSection, model: torch.nn.Module) -> tuple[Any, 
     return kind, options
 
 
-def idle_optimizer_fields(settings: TrainSection) -> list[str]:
-    """Settings of Adam, other than their defaults, that the optimizer doesn't take."""
+def ignored_by_optimizer(settings: TrainSection) -> list[str]:
+    """Hyperparameters of Adam, other than their defaults, that the recipe's optimizer doesn't
+    take."""
     try:
         _, taken = _optimizer_of(settings, torch.nn.Linear(1, 1))
     except Exception:  # unknown, or its package is missing: a fault of its own

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from lm_eval.api.model import TemplateLM
 from lm_eval.models.huggingface import HFLM
 
 from ft_harness.models import transformers_private  # noqa: F401  # it replaces what lm-eval uses
@@ -18,6 +19,12 @@ def render_chat(
     """Messages as text, as lm-eval's `hf` model renders them."""
     lm = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
     text: str = HFLM.apply_chat_template(lm, chat_history, add_generation_prompt)
+    return text
+
+
+def chat_template_of(lm: Any, choice: bool | str) -> str | None:
+    """The text of the chat template that lm-eval's models would choose with a tokenizer."""
+    text: str | None = TemplateLM.chat_template(lm, choice)
     return text
 
 
