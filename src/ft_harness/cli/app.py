@@ -138,7 +138,8 @@ def _take_options(
 
 
 def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
-    """An option for `with_options`: the parameter's annotation for typer, and its default."""
+    """An option of a command, for `with_options`: the parameter's annotation for typer, and its
+    default."""
     annotated: Any = Annotated  # of a type that is known only here
     return annotated[kind, typer.Option(*flags, **settings)], default
 
@@ -205,8 +206,8 @@ def check_finite(value: float | None) -> float | None:
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived. Not KeyboardInterrupt: typer would end the command without a
-    word."""
+    """A command was stopped by SIGINT or SIGTERM. Not KeyboardInterrupt: typer would end the
+    command without a word."""
 
 
 class _LogFormat(logging.Formatter):

@@ -38,9 +38,9 @@ def _usual_digits(metric: str) -> int:
 
 
 def decimals(metric: str, low: float | None, high: float | None) -> int:
-    """Decimals of all numbers of a row: those of its metric, so that one score looks the same in
-    every row and table; more only where an end of the interval of its difference would look like
-    the other one, or like 0 though the interval leaves out 0."""
+    """Decimals of all numbers of a row as texts: those of its metric, so that one score looks the
+    same in every row and table; more only where an end of the interval of its difference would look
+    like the other one, or like 0 though the interval leaves out 0."""
     digits = _usual_digits(metric)
     # More decimals can't part what is equal.
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
@@ -79,14 +79,15 @@ def difference(metric: str, delta: float | None, digits: int | None = None) -> s
 
 
 def on_scale(metric: str, delta: float) -> float:
-    """A difference on the scale shown: percentage points for metrics between 0 and 1."""
+    """A difference as a number on the scale that is shown: percentage points for metrics between 0
+    and 1."""
     return _factor(metric) * delta
 
 
 def shown_delta(
     metric: str, base: float | None, tuned: float | None, digits: int | None = None
 ) -> float | None:
-    """Tuned minus base as a reader subtracts them: from the digits that are shown."""
+    """The difference of two scores as a reader finds it: from the digits that are shown."""
     if base is None or tuned is None:
         return None
     places = _usual_digits(metric) if digits is None else digits
@@ -129,8 +130,8 @@ class Sides:
 
 
 def digits_of(row: Numbers) -> int:
-    """Decimals of all numbers of a row: as `decimals`, and more where the difference of the shown
-    scores would lie outside its own shown interval."""
+    """Decimals of all numbers of a row as texts: as `decimals`, and more where the difference of
+    the shown scores would lie outside its own shown interval."""
     digits = decimals(row.metric, row.low, row.high)
     if row.low is None or row.high is None or row.base is None or row.tuned is None:
         return digits

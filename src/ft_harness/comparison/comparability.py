@@ -48,7 +48,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Terms:
-    """Which differences between base and tuned are tolerated.
+    """The terms on which evaluations may be compared: the differences that are tolerated.
 
     Attributes:
         factors: of `FACTORS`, what the study varies on purpose.
@@ -128,7 +128,8 @@ def _fields() -> Collection[str]:
 
 
 def filter_of(record: Record) -> str | None:
-    """The filter of lm-eval that a record's scores rest on; None for a record of our own."""
+    """What must be equal for two records to be compared: the filter of lm-eval that its scores rest
+    on; None for a record of our own."""
     return record.foreign.filter if record.foreign else None
 
 
@@ -146,8 +147,8 @@ def _unknown(record: Record) -> list[str]:
 
 
 def find_unknown(base: Record, tuned: Record) -> list[str]:
-    """Fields that neither side states, if one version of one program made both: they probably don't
-    differ."""
+    """Fields that neither record states, if one version of one program made both: they probably
+    don't differ."""
     if not base.foreign or not tuned.foreign or base.foreign.program != tuned.foreign.program:
         return []
     return [key for key in base.foreign.unknown if key in tuned.foreign.unknown]

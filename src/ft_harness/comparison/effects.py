@@ -221,7 +221,8 @@ def _find_overfitting(
 
 
 def primary_of(group: Sequence[Measured], split: str) -> str | None:
-    """The primary metric of a setting; None: it was not scored on this split."""
+    """What a sweep's setting scored in its primary metric; None: it was not scored on this
+    split."""
     scored = (each.evaluations.get(split) for each in group)
     first = next((each for each in scored if each is not None), None)
     if first is None or not first.record.scores:

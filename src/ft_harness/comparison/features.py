@@ -207,7 +207,7 @@ def tell_apart(study: Study, comparison: Comparison) -> list[str]:
 
 
 def name_side(study: Study, record: Record) -> str:
-    """Name an evaluation by its subject and by what the study varies."""
+    """Name an evaluation by its subject and by the features that vary in the study."""
     task = record.settings.task
     features = _varied(record, _varied_arguments(study)) | _chosen(record)
     shown = [_word(name, features[name]) for name in varying(study, task) if name in features]

@@ -39,7 +39,7 @@ def make_row(
     measurement: Measurement,
     shown: tuple[dict[str, Any], ...],
 ) -> Row:
-    """One metric of base and tuned; no row is primary before all comparisons are known.
+    """The row of one metric of base and tuned; no row is primary before all comparisons are known.
 
     Args:
         shown: what made the numbers of each side.

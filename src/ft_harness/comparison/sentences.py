@@ -96,7 +96,8 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
 
 
 def state_numbers(row: Row, seeds: int | None = None) -> str:
-    """Both scores, their difference, its interval and p, and on how many seeds they rest."""
+    """In a sentence: both scores, their difference, its interval and p, and on how many seeds they
+    rest."""
     before, after, change, certainty = _numbers(row, seeds)
     return f"{before} -> {after} ({change}, {certainty})"
 
@@ -182,7 +183,7 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 
 
 def state_family(family: FamilyOf) -> str:
-    """State how many comparisons decide, and what p was adjusted for."""
+    """The sentence on families: how many comparisons decide, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
     many = f"{counted(count, 'comparison')} of {family.name}s"
     if count == 1:
@@ -197,7 +198,7 @@ def state_family(family: FamilyOf) -> str:
 
 
 def state_controls(study: Study) -> str:
-    """State how many control tasks got worse, and what the others don't prove."""
+    """The sentence on control tasks: how many got worse, and what the others don't prove."""
     controls = [each for each in study.comparisons if each.role == "control task"]
     worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
     if not worse:
@@ -240,7 +241,7 @@ def _state_group(compared: Sequence[Comparison]) -> str:
 
 
 def state_repeats(repeats: Repeats) -> str:
-    """State the mean over several seeds, and how much of the uncertainty is due to them."""
+    """The sentence on several seeds: their mean, and how much of the uncertainty is due to them."""
     metric, count = repeats.metric, len(repeats.seeds)
     mean = state_change(metric, repeats.mean, decimals(metric, repeats.low, repeats.high))
     where = f"{word_of(metric)} on {repeats.task} ({repeats.split})"

@@ -134,8 +134,8 @@ class _Tally:
 
 
 def measure_lengths(lengths: Sequence[int]) -> Lengths:
-    """Quantiles (the smallest length that at least this share of the prompts does not exceed) and a
-    histogram."""
+    """For the data report: quantiles (the smallest length that at least this share of the prompts
+    does not exceed) and a histogram."""
     p5, median, p95 = (
         int(value) for value in np.quantile(lengths, [0.05, 0.5, 0.95], method="inverted_cdf")
     )
@@ -178,7 +178,7 @@ def make_data_report(
 
 
 def read_data_report(folder: Path) -> DataReport | None:
-    """The report in an adapter's folder; None if it has none (an adapter of another trainer).
+    """The data report in an adapter's folder; None if it has none (an adapter of another trainer).
 
     Raises:
         InputError: it is damaged.
@@ -284,8 +284,8 @@ def describe_baseline(train: Items, test: Items) -> str:
 
 
 def last_field_accuracy(train: Items, test: Items, name: str) -> float:
-    """How well one field alone predicts the answer: share of test docs that multinomial naive Bayes
-    on its words gets right.
+    """For the data report: how well one field alone predicts the answer: share of test docs that
+    multinomial naive Bayes on its words gets right.
 
     Source: scikit-learn's `CountVectorizer` and `MultinomialNB` (add-one smoothing), with default
         settings.

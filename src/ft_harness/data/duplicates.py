@@ -152,7 +152,7 @@ def jaccard(left: Hashes, right: Hashes) -> float:
 
 
 def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
-    """The docs of a split that also occur in the indexed one."""
+    """Look all docs of a split up in the index of another one."""
     exact, same, near = 0, 0, 0
     affected: set[str] = set()
     found = tqdm(

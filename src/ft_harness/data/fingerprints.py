@@ -69,8 +69,8 @@ class Item:
 
 
 class Items(Protocol):
-    """The docs of a split, read one by one and as often as needed, without holding all in
-    memory."""
+    """The docs of a split of which prints are taken, read one by one and as often as needed,
+    without holding all in memory."""
 
     def __len__(self) -> int: ...
 
@@ -80,8 +80,8 @@ class Items(Protocol):
 
 
 class Sketches:
-    """The smallest hashes of many texts in one array; `ends` holds a 0, then the end of each
-    text."""
+    """The sketches of many texts, their smallest hashes, in one array; `ends` holds a 0, then the
+    end of each text."""
 
     def __init__(self, sketches: Iterable[Hashes]) -> None:
         parts = [np.empty(0, np.uint32), *sketches]
@@ -279,8 +279,8 @@ def _unpunctuated(text: str) -> str:
 
 
 def find_shingler(splits: Iterable[Items]) -> Shingler:
-    """The shingler for these splits: shorter shingles for scripts without blanks, the template, and
-    which text fields count.
+    """The shingler for the sketches of these splits: shorter shingles for scripts without blanks,
+    the template, and which text fields count.
 
     It looks at up to 300 docs of each split, evenly spread.
     """

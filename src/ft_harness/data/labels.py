@@ -34,7 +34,8 @@ _OPPOSITES = (
 
 
 def plain_label(raw: Any) -> str:
-    """A raw label as text; 1.0 and "1.0", as pandas writes whole numbers next to gaps, are "1"."""
+    """A row's label as text; 1.0 and "1.0", as pandas writes whole numbers next to gaps, are
+    "1"."""
     text = str(raw).strip()
     whole = _WHOLE_NUMBER.fullmatch(text)
     return whole.group(1) if whole else text

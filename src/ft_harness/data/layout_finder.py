@@ -94,7 +94,7 @@ def _find_delimiter(lines: Sequence[str], suffix: str, *, named: bool) -> str | 
 
 
 def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
-    """Refuse a table whose first row looks like data.
+    """Find out whether a table's first row looks like data, and refuse it.
 
     Args:
         wanted: the columns that are asked for.

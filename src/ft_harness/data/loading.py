@@ -123,7 +123,7 @@ def _make_splits(
 
 
 def row_losses(splits: DatasetDict) -> tuple[RowLoss, ...]:
-    """What `load_splits` counted while reading: one entry for each file or split of the source.
+    """Rows that were lost when splits were loaded: one entry for each file or split of the source.
 
     Nothing for splits that another loader made.
     """
@@ -155,7 +155,7 @@ def _local_path(source: str) -> Path:
 
 
 def read_source(options: DataOptions) -> dict[Split, Rows]:
-    """Rows of each split that the source has.
+    """Rows of each split that a task's source has: hub, local files or bundled data.
 
     Raises:
         InputError: no such source, a folder without the files of a split, or options that the

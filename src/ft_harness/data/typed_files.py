@@ -54,8 +54,8 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
 
 
 def rows_of_table(table: pyarrow.Table | pyarrow.RecordBatch) -> list[dict[str, Any]]:
-    """Rows of an Arrow table; maps become objects, and a number of 16 or 32 bits is the shortest
-    decimal number that stands for it: 0.1, not 0.10000000149011612."""
+    """Rows of an Arrow table, such as a parquet file's; maps become objects, and a number of 16 or
+    32 bits is the shortest decimal number that stands for it: 0.1, not 0.10000000149011612."""
     rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
     short = {each.name: read for each in table.schema if (read := _short_floats(each.type))}
     for row in rows if short else ():
@@ -109,7 +109,8 @@ def parquet_label_names(path: Path) -> dict[str, list[str]]:
 
 
 def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
-    """As `parquet_label_names`, of features as the datasets library writes them out."""
+    """Names of labels, as `parquet_label_names` gives them, of features as the datasets library
+    writes them out."""
     found: dict[str, list[str]] = {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":

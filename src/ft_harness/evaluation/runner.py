@@ -69,7 +69,7 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
 
 def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
-    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with
+    """Run the task's metrics on one job's docs, as `evaluate` does, without intervals and with
     nothing kept.
 
     Raises:
@@ -85,7 +85,7 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
 
 
 def time_docs(base: BaseModel, job: Job) -> float:
-    """Average seconds that a job takes per doc, from a batch of evenly spread docs; nothing is
+    """Run a batch of evenly spread docs of a job for the average seconds that one takes; nothing is
     kept.
 
     Raises:
@@ -145,7 +145,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
 
 def check_complete(evaluations: Sequence[Evaluation]) -> None:
-    """Refuse to call evaluations done while items have no score.
+    """Refuse to call a run of lm-eval done while items have no score.
 
     Raises:
         IncompleteError: an evaluation is partial; its results are saved and marked.

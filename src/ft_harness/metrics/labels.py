@@ -185,7 +185,8 @@ METRICS = [
 
 
 def predicted_choice(results: Sequence[tuple[float, bool]]) -> int:
-    """Index of the choice with the highest log-likelihood; the first one on an exact tie.
+    """The label of one doc by likelihood: index of the choice with the highest one; the first one
+    on an exact tie.
 
     Raises:
         NonFiniteError: a log-likelihood is NaN or infinite; no accuracy is made from such a model.
@@ -225,7 +226,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
 
 
 def calibration_statistics(gold: int, log_likelihoods: Sequence[float]) -> Scores:
-    """ECE's and Brier's part of one doc, from the log-likelihoods of the label words.
+    """Calibration of labels: ECE's and Brier's part of one doc, from the log-likelihoods of the
+    label words.
 
     The probabilities are their softmax in float64. `ece`: confidence (the largest probability)
     minus 1 if it is the gold label's, in the place of its bin, 0 in the nine others; bins are (0,

@@ -25,7 +25,7 @@ _METRICS: dict[str, Metric] = {
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name (`f1_<label>` for any label).
+    """The metric of a name (`f1_<label>` for any label).
 
     Raises:
         InputError: no such metric.

@@ -153,7 +153,7 @@ def identity(folder: str, commit: str | None) -> str:
 
 
 def hub_files_identity(pretrained: str, commit: str) -> str:
-    """As `identity` of a local folder that holds what the hub model does."""
+    """As `identity`, of a local folder that holds the same files as a hub model."""
     patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
     return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
 
@@ -220,8 +220,8 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 
 
 def fitting_dtype(section: ModelSection) -> str:
-    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as
-    the hardware has them.
+    """The dtype that a base model's weights are loaded in: the section's; with `auto` the
+    checkpoint's, 16 bits as the hardware has them.
 
     Raises:
         InputError: no configuration.

@@ -131,7 +131,7 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
 
 
 def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[InputError]:
-    """Faults of the quantisation that a model has or is given, by its configuration and shapes.
+    """Faults of a model's quantisation, by its configuration and shapes.
 
     Args:
         empty: the model on the meta device.

@@ -49,7 +49,7 @@ def options(given: Mapping[str, Any]) -> list[str]:
 
 
 def overrides(given: Mapping[str, Any] | None) -> list[str]:
-    """`section.field=value` for `--set`, from a mapping of fields to values.
+    """Arguments of `--set`, `section.field=value`, from a mapping of fields to values.
 
     Raises:
         ConfigError: a value is not one that a recipe could hold.

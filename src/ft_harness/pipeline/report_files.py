@@ -151,8 +151,8 @@ def write_study(
     slice_by: Sequence[str] = (),
     training: Mapping[str, TrainingDocs] | None = None,
 ) -> tuple[Study, Path]:
-    """The study with the cases explained of those comparisons that are read one by one, and the
-    path of its report.
+    """Write the report of a study into its folder: the study with the cases explained of those
+    comparisons that are read one by one, and the report's path.
 
     Args:
         slice_by: doc fields to slice the cases by.
@@ -200,7 +200,8 @@ def study_lines(study: Study, path: Path) -> list[str]:
 
 
 def name_files(path: Path) -> list[str]:
-    """What a report wrote: its pages, each in a line, then its other files by kind.
+    """The files of a report as a terminal names them: its pages, each in a line, then its other
+    files by kind.
 
     Args:
         path: of its first page.

@@ -54,7 +54,8 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """Make base scores, adapter and report for each experiment, with one load of a base model.
+    """The run of `run`, with models: base scores, adapter and report for each experiment, with one
+    load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
@@ -120,8 +121,8 @@ def _make_and_score(
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
-    """Make the adapter of one experiment without scoring. Started in several processes, they share
-    each step's rows."""
+    """The run of `train`: make the adapter of one experiment without scoring. Started in several
+    processes, they share each step's rows."""
     processes.begin()
     checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
@@ -136,9 +137,9 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 def evaluate_only(
     experiment: Experiment, found: Sequence[AdapterFolder], say: Say
 ) -> list[Evaluation]:
-    """Score the base, and the adapters that were found, without training; one load of the base
-    serves all, but for adapters whose classification heads were drawn differently: the base of each
-    is one with its own head.
+    """The run of `eval`: score the base, and the adapters that were found, without training; one
+    load of the base serves all, but for adapters whose classification heads were drawn differently:
+    the base of each is one with its own head.
 
     Started in several processes, they share the docs.
     """

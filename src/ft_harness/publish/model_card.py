@@ -140,8 +140,8 @@ def _result(card: Card, comparison: Comparison, row: Row) -> EvalResult:
 
 
 def benchmark_results(run: AdapterRun, study: Study) -> dict[str, str]:
-    """The files that state a score under the name of a benchmark of the hub; none where the recipe
-    names none, or where not all of its test items were scored.
+    """Next to the model card: the files that state a score under the name of a benchmark of the
+    hub; none where the recipe names none, or where not all of its test items were scored.
 
     Source: `.eval_results/*.yaml` of the hub, by `huggingface_hub.EvalResultEntry`.
     """

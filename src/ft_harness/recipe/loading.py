@@ -96,7 +96,7 @@ def _problem(
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe as it was written, before its fields are checked.
+    """A recipe as it was read from its file and `--set`, before its fields are checked.
 
     Attributes:
         content: sections as YAML gives them.

@@ -110,7 +110,7 @@ def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a
+    """The file of trained weights in an adapter folder or a checkpoint: an adapter's, or all of a
     model's."""
     adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
     return model if model.is_file() and not adapter.is_file() else adapter

@@ -29,8 +29,8 @@ class Frozen(BaseModel):
 
 
 class Numerous(Frozen):
-    """A part that occurs a hundred thousand times in a big study: remembering which fields were
-    given, which nobody asks for, would take a third of the memory."""
+    """A typed part of a record that occurs a hundred thousand times in a big study: remembering
+    which fields were given, which nobody asks for, would take a third of the memory."""
 
     def model_post_init(self, context: Any) -> None:
         self.model_fields_set.clear()
@@ -288,7 +288,7 @@ class Record(Frozen):
 
 
 class Sample(Frozen):
-    """The outcome for one doc: one line of `samples.jsonl.gz`."""
+    """A sample: the outcome for one doc, one line of `samples.jsonl.gz`."""
 
     item_key: str = Field(
         description="doc hash + occurrence number: the same item in every evaluation"

@@ -192,8 +192,8 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
 
 
 def state_of_small(evaluation: Evaluation) -> tuple[int, int, int] | None:
-    """A key under which results from a small evaluation's samples can be cached; None: there are
-    too many samples, or they are missing."""
+    """A key under which results from the outcomes and samples of a small evaluation can be cached;
+    None: there are too many, or they are missing."""
     path = evaluation.folder / SAMPLES_FILE
     state = _state_of(path) if path.exists() else None
     return state if state is not None and state[0] <= _SMALL_BYTES else None

@@ -99,8 +99,8 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
 
 
 def size_section(study: Study) -> list[Block]:
-    """The score against the number of training examples, where adapters of one task differ in it;
-    a sweep has figures of its own."""
+    """The section on what more data brought: the score against the number of training examples,
+    where adapters of one task differ in it; a sweep has figures of its own."""
     measured = sized(study)
     if not measured or study.sweep is not None:
         return []

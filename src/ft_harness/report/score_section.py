@@ -242,8 +242,8 @@ def _stack(
 
 
 def side_by_side_section(study: Study) -> list[Block]:
-    """For each feature that varies, a table with its values side by side; of two that vary
-    together, one."""
+    """The section with other arrangements of the main table: for each feature that varies, a table
+    with its values side by side; of two that vary together, one."""
     chosen = [(each, each.headline) for each in main_comparisons(study)]
     blocks: list[Block] = []
     shown: list[str] = []
@@ -290,8 +290,8 @@ def metric_section(study: Study) -> list[Block]:
 
 
 def method_blocks(study: Study) -> list[Block]:
-    """How the intervals and p of each metric were found, and on how many clusters of items they
-    rest."""
+    """Next to the scores: how the intervals and p of each metric were found, and on how many
+    clusters of items they rest."""
     chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
     found: dict[tuple[str, ...], Cell] = {}
     for _, row in chosen:
@@ -306,8 +306,8 @@ def method_blocks(study: Study) -> list[Block]:
 
 
 def seed_section(study: Study) -> list[Block]:
-    """Adapters that differ in their training seed only: each one's difference, and what the seeds
-    add to the error."""
+    """The section on scores of several seeds: each adapter's difference, and what the seeds add to
+    the error."""
     lines: list[list[Cell]] = []
     for found in study.repeats:
         names, metric = [found.task, found.split, found.metric], found.metric

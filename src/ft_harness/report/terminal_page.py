@@ -140,7 +140,8 @@ def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
 
 
 def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:
-    """One line per comparison: what distinguishes it, and the numbers of its row."""
+    """The table of answers on a terminal, one line per comparison: what distinguishes it, and the
+    numbers of its row."""
     features = leading(study, View())
     lines: list[list[str]] = []
     measured = measured_columns([row for _, row in compared])

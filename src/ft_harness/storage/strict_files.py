@@ -198,7 +198,8 @@ def no_pipe(path: Path) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file; a pipe or a device, which may never end, is not opened.
+    """The content of a regular file that is read strictly; a pipe or a device, which may never end,
+    is not opened.
 
     Raises:
         InputError: too large, not readable or no regular file.

@@ -102,7 +102,8 @@ def _replace(path: Path, parts: Iterable[bytes], copy: bytes) -> None:
 
 
 def keep_aside(name: str, content: bytes) -> str | None:
-    """Write a file into a new temporary folder; its path, None where that can't be done either."""
+    """Where a folder can't be written to: write a file into a new temporary folder; its path, None
+    where that can't be done either."""
     try:
         copy = Path(tempfile.mkdtemp(prefix="ft-harness-")) / name
         copy.write_bytes(content)
@@ -152,8 +153,8 @@ def find_limit(folder: Path) -> OSError | None:
 def lost_folder(
     place: Path | str, error: BaseException, copy: str | None, of: str = ""
 ) -> StorageLostError:
-    """The error of an output folder that can't be written any more; `copy`: where what was to be
-    written is kept, None: nowhere."""
+    """The error of a folder that can't be written to any more; `copy`: where what was to be written
+    is kept, None: nowhere."""
     reason = getattr(error, "strerror", None) or first_line(error)
     kept = f"emergency copy{of} in {copy}" if copy else "no emergency copy could be written either"
     return StorageLostError(

@@ -66,8 +66,8 @@ def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLA
 
 
 def check_baseline(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> str:
-    """In a line, from a task's splits: what the prompt's last text field alone gives away on the
-    last one (test, if it is there)."""
+    """In a line, from the items of a task's splits: what the prompt's last text field alone gives
+    away on the last one (test, if it is there)."""
     split = list(loaded)[-1]
     if "train" not in loaded or split == "train":
         return "no baseline of the last text field: it needs the training split and another one"

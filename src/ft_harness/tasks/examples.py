@@ -77,7 +77,8 @@ class Example:
 
 
 def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PLAIN) -> str:
-    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once a task object."""
+    """The context of a training example: the zero-shot prompt of a doc, as lm-eval builds it;
+    rendered once a task object."""
     rendered = _PROMPTS.setdefault(task, {})
     key = (form, repr(doc))
     if key not in rendered:

@@ -115,8 +115,8 @@ def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:
 def task_files(
     include_path: str | None = None, reader: TaskReader | None = None
 ) -> dict[str, Path]:
-    """Task name -> YAML file of the shipped tasks and of the user's folder (which may not reuse a
-    shipped name).
+    """Which task YAMLs there are: task name -> file, of the shipped tasks and of the user's folder
+    (which may not reuse a shipped name).
 
     Raises:
         InputError: the folder is missing, a YAML is broken, or a name is used twice.

@@ -45,7 +45,8 @@ def places(rows: Sequence[int]) -> str:
 
 
 def cluster_problems(task: ConfigurableTask) -> list[InputError]:
-    """A field by which docs belong together (`metadata.cluster`) that the first doc lacks."""
+    """Checked on the first row: a field by which docs belong together (`metadata.cluster`) must be
+    there."""
     name, doc = (task.config.metadata or {}).get("cluster"), task.eval_docs[0]
     if name is None or (isinstance(name, str) and name in doc):
         return []
@@ -60,8 +61,8 @@ def cluster_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 def template_problems(task: ConfigurableTask) -> list[InputError]:
-    """Faults of templates that put nothing from a row into the text: a mistyped field, or single
-    braces."""
+    """Checked on rows: faults of templates that put nothing from them into the text: a mistyped
+    field, or single braces."""
     fields = list(task.features)
     found: list[InputError] = []
     for name in _TEMPLATES:

@@ -39,7 +39,7 @@ class _Open(BaseModel):
 
 
 class GenerationKwargs(_Open):
-    """How answers are generated; back-ends may know more arguments."""
+    """Keys of a task YAML: how answers are generated; back-ends may know more."""
 
     until: str | list[str] | None = None
     max_gen_toks: Annotated[int, Field(ge=1)] | None = None
@@ -51,7 +51,7 @@ class GenerationKwargs(_Open):
 
 
 class FilterStep(_Open):
-    """One step of a filter, with its own arguments."""
+    """Keys of a task YAML: one step of a filter, with its own arguments."""
 
     function: str
     regex_pattern: str | None = None
@@ -68,14 +68,14 @@ class FilterStep(_Open):
 
 
 class Filter(_Part):
-    """What is extracted from an answer before it is scored."""
+    """Keys of a task YAML: what is extracted from an answer before it is scored."""
 
     name: str
     filter: Annotated[list[FilterStep], Field(min_length=1)]
 
 
 class MetricEntry(_Open):
-    """One metric of `metric_list`."""
+    """Keys of a task YAML: one metric of `metric_list`."""
 
     metric: str
     aggregation: str | None = None

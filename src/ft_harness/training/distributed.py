@@ -95,7 +95,8 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
 
 
 def share_out(recipe: Recipe) -> Share:
-    """The rows that this process reads; all of them together read the recipe's effective batch.
+    """With several processes: the rows that this one reads; all of them together read the recipe's
+    effective batch.
 
     Raises:
         ConfigError: it can't be divided evenly, or the launcher asks for what is not supported.

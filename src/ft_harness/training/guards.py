@@ -65,7 +65,7 @@ def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
 
 
 def check_weights(model: Any, step: int, learning_rate: float) -> None:
-    """Refuse to keep a trained weight that is NaN or infinite.
+    """Refuse to keep a trained weight that is not finite.
 
     Raises:
         NonFiniteError: there is one.
@@ -232,7 +232,7 @@ class MicroBatches:
 
 
 def out_of_memory(what: str) -> ResourceError:
-    """The fault of a training that does not fit into memory, however it is split."""
+    """The fault of a training step that does not fit into memory, however it is split."""
     return ResourceError(
         f"memory ran out in training with {what}",
         "memory for one row, forward and backward",

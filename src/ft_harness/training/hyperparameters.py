@@ -234,7 +234,8 @@ def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
 
 
 def describe_warmup(settings: TrainSection, rows: int) -> str | None:
-    """A warning where the warm-up of a training on this many rows is as long as the training."""
+    """A warning where the learning rate warms up for as long as a training on this many rows
+    lasts."""
     steps = settings.planned_steps(rows)
     warm = warmup_steps(settings, steps)
     if settings.lr_scheduler_type in ("constant", *STEERED_SCHEDULERS) or warm < steps or not steps:

@@ -199,7 +199,8 @@ class TokenLikelihoods:
 
 
 def is_plain(head: Any) -> bool:
-    """Whether an output head is a frozen matrix in floating point, whole in this process."""
+    """Whether logits of a few targets can be computed alone: the output head is a frozen matrix in
+    floating point, whole in this process."""
     return (
         type(head) is torch.nn.Linear
         and not head.weight.requires_grad

@@ -27,8 +27,8 @@ _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (d
 
 
 def compute_in_base_dtype(model: Any) -> int:
-    """Let LoRA layers over 16-bit weights multiply in those 16 bits, as autocast would; their
-    weights stay float32.
+    """The number format of LoRA's products: over 16-bit weights they are made in those 16 bits, as
+    autocast would; LoRA's weights stay float32.
 
     PEFT alone turns each layer's input into float32 and its sum back. Layers that are quantised,
     have a bias of their own, or are of another kind than plain LoRA (DoRA) stay PEFT's.
@@ -58,14 +58,15 @@ def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManag
 
 
 def describe_precision(base: BaseModel, model: Any) -> str:
-    """In which formats an adapter is trained, as "base bfloat16, trained weights float32"."""
+    """In which number formats an adapter is trained, as "base bfloat16, trained weights
+    float32"."""
     trained = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
     kept = base.info.quantization or base.info.dtype
     return f"base {kept}, trained weights {' and '.join(sorted(trained))}"
 
 
 def float32_needed(pretrained: str, dtype: str, trained: str) -> InputError:
-    """The error for weights in fewer bits than float32, which can't be trained.
+    """The error for a number format of fewer bits than float32, in which weights can't be trained.
 
     Args:
         trained: which, in words.

@@ -75,7 +75,8 @@ def _put(values: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def follows_masks(model: Any) -> bool:
-    """Whether every layer of a model sees all that comes before, as far as a mask allows it."""
+    """Whether a model's batch can be packed: every layer sees all that comes before, as far as a
+    mask allows it."""
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False
     config = model.config.get_text_config(decoder=True)

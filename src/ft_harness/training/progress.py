@@ -103,7 +103,7 @@ def read_changes(path: Path) -> list[SettingChange]:
 
 
 def not_this_training(checkpoint: Path, name: str) -> InputError:
-    """A file of a whole checkpoint that some other program wrote."""
+    """The fault of a checkpoint whose progress some other program wrote."""
     return InputError(
         f"{checkpoint / name}: not the state of this training at this step",
         "a checkpoint as ft-harness train wrote it",

@@ -36,8 +36,8 @@ class Inputs(NamedTuple):
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer that keeps the first keys it is given, [1, heads, P, width], and joins them to
-    the later ones of any number of rows."""
+    """The cache of a prefix in one layer of the model: keeps the first keys it is given, [1, heads,
+    P, width], and joins them to the later ones of any number of rows."""
 
     def update(
         self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any

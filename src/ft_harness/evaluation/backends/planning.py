@@ -24,7 +24,7 @@ Tokens = tuple[int, ...]
 
 
 class Query(NamedTuple):
-    """Answer tokens (at least one) to score after a stem (at least one)."""
+    """What is planned: answer tokens (at least one) to score after a stem (at least one)."""
 
     stem: Tokens
     answer: Tokens
@@ -140,7 +140,7 @@ class Limits:
 
 
 def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -> list[Row]:
-    """Rows that answer numbered queries, without the first `skip` tokens, in which all agree.
+    """Plan rows that answer numbered queries, without the first `skip` tokens, in which all agree.
 
     In descending order a sequence that begins another comes right after it, and those that share
     most are neighbours, so that only the last row can hold a query.
@@ -166,7 +166,7 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
 
 
 def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
-    """Rows that hold numbered prompts, those with the longest prompt first."""
+    """Plan rows that hold numbered prompts, those with the longest prompt first."""
     # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
     # logits behind it.
     queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
@@ -196,8 +196,8 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
-    """For each different stem, the prefix that is worth a cache as many others begin with it; else
-    empty.
+    """Plan caches: for each different stem, the prefix that is worth one as many others begin with
+    it; else empty.
 
     A stem keeps at least one token of its own, which predicts the answer's first.
     """
@@ -242,7 +242,7 @@ class Size(NamedTuple):
 def make_batches(
     prefix: Tokens, rows: Sequence[Row], fits: Callable[[Size], bool], most: int | None = None
 ) -> list[Batch]:
-    """Batches of rows, longest first; a row that fits nowhere is a batch of its own.
+    """Plan batches of rows, longest first; a row that fits nowhere is a batch of its own.
 
     Args:
         fits: whether memory is enough for a batch.

@@ -39,8 +39,8 @@ class Effort:
 
 @dataclass
 class Allowance:
-    """Bytes that a batch may take where memory ran out before, for each class of lengths (powers of
-    two)."""
+    """The smaller batches after memory ran out: bytes that one may take, for each class of lengths
+    (powers of two)."""
 
     effort: Effort
     _limits: dict[int, int] = field(default_factory=dict)

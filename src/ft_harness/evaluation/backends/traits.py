@@ -45,7 +45,8 @@ class Traits:
 
 @cache
 def cache_argument() -> str:
-    """The argument of `forward` that takes a cache; transformers 5.24 gave it another name."""
+    """The argument of a model's `forward` that takes a cache; transformers 5.24 gave it another
+    name."""
     return "cache" if Version(version("transformers")) >= Version("5.24") else "past_key_values"
 
 

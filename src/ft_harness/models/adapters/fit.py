@@ -30,8 +30,8 @@ def trained_parameters(adapter: AdapterFolder) -> int:
 
 
 def copied_names(key: str) -> str:
-    """The base's name of a parameter that a PEFT file holds whole, as with resized or targeted
-    embeddings."""
+    """The base's names of parameters that an adapter's weights hold whole, as with resized or
+    targeted embeddings."""
     return key.removeprefix(_INNER).replace(".base_layer.", ".")
 
 

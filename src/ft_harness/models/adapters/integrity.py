@@ -167,7 +167,8 @@ def _other_prompts(adapter: AdapterFolder, form: PromptForm) -> list[FtHarnessEr
 
 
 def other_base(adapter: AdapterFolder, base: BaseName) -> tuple[list[FtHarnessError], list[str]]:
-    """(the fault if the adapter can be shown to be another model's, what could not be checked)."""
+    """Whether an adapter folder is of another base model: (the fault if that can be shown, what
+    could not be checked)."""
     card = adapter.card
     if card is None:
         return _compare_names(adapter, base)

@@ -62,8 +62,8 @@ def short_name(name: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """As `short_name`, of names that are told apart: where one is too long, all lose the words that
-    they begin with together, then each what is in its middle."""
+    """Names as figures write them, told apart: where one is too long, all lose the words that they
+    begin with together, then each what is in its middle."""
     shown = {name: visible(name.replace("\n", " ")) for name in names}
     if len(shown) < 2 or max(map(len, shown.values())) <= _NAME_LIMIT:
         return {name: short_name(name) for name in names}

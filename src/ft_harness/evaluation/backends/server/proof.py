@@ -64,7 +64,8 @@ class _Known:
 
 
 def make_probes(base: BaseModel, texts: Sequence[tuple[str, str]]) -> Probes:
-    """Probes of (prompt, answer) pairs, encoded as lm-eval encodes them; long answers are cut."""
+    """Probes for the proof, of (prompt, answer) pairs encoded as lm-eval encodes them; long answers
+    are cut."""
     # The path of scoring itself, so that a blank or a special token is where it will be.
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(texts)]
     pairs = Encoder(base.tokenizer).encode_scored(requests)
