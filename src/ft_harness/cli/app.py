@@ -138,8 +138,7 @@ def _take_options(
 
 
 def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
-    """An option of a command, for `with_options`: the parameter's annotation for typer, and its
-    default."""
+    """An option of a command, for `with_options`: annotation for typer, and default."""
     annotated: Any = Annotated  # of a type that is known only here
     return annotated[kind, typer.Option(*flags, **settings)], default
 
@@ -173,14 +172,14 @@ def with_options(
 
 
 def command_line() -> str:
-    """The arguments of this call of `ft-harness` as one text; with several processes, without the
-    launcher's part."""
+    """The command `ft-harness` as it was given; with several processes, without the launcher's
+    part."""
     command = shlex.join(["ft-harness", *sys.argv[1:]])
     return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
 def repeating_command(out: Path) -> str:
-    """This call of `ft-harness` as a report prints it, to be run in the working folder: without
+    """The command `ft-harness` as a report prints it, to be run in the working folder: without
     `--out`, and with paths relative to that folder."""
     words, place = iter(sys.argv[1:]), out.resolve()
     kept: list[str] = []
@@ -195,7 +194,7 @@ def repeating_command(out: Path) -> str:
 
 
 def check_finite(value: float | None) -> float | None:
-    """The value of an option of the command line that is a number.
+    """The value of an option of a command that is a number.
 
     Raises:
         ConfigError: it is infinite, or nan, which no range of the command line refuses.

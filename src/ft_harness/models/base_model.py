@@ -1,5 +1,5 @@
-"""Load a base model and its tokenizer, for training and scoring alike, and what is known of it
-without weights. Safetensors only, no remote code."""
+"""Load a base model and its tokenizer, or what is known without its weights. Safetensors only, no
+remote code."""
 
 from __future__ import annotations
 
@@ -220,8 +220,8 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 
 
 def fitting_dtype(section: ModelSection) -> str:
-    """The dtype that a base model's weights are loaded in: the section's; with `auto` the
-    checkpoint's, 16 bits as the hardware has them.
+    """The dtype in which a base model is loaded: the section's; with `auto` the checkpoint's, 16
+    bits as the hardware has them.
 
     Raises:
         InputError: no configuration.

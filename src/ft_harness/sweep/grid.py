@@ -1,5 +1,4 @@
-"""What is asked of a recipe with a sweep section -> the grid of its points, in the order in which
-they run."""
+"""What is asked of a recipe with a sweep section -> the grid of its points, in running order."""
 
 from __future__ import annotations
 
@@ -85,8 +84,7 @@ class Grid:
 def make_request(
     path: Path, name: str | None, overrides: Sequence[str], options: Mapping[str, Any]
 ) -> Request:
-    """What the command line's options ask of a recipe with a sweep; without a name the sweep has
-    its folder's.
+    """What the command line asks of a recipe with a sweep; None: it has its folder's name.
 
     Raises:
         ConfigError: no valid name.

@@ -1,5 +1,4 @@
-"""Checkpoints of an unfinished adapter: complete or absent, and verified before one is used or
-older ones are deleted."""
+"""Checkpoints of an unfinished adapter: complete or absent, and verified before they count."""
 
 from __future__ import annotations
 
