@@ -1,5 +1,5 @@
-"""What can go wrong, for a user: one class per exit code, three lines each, no traceback; and
-errors of libraries in our words.
+"""What can go wrong, for a user: faults (one class per exit code, three lines each, no traceback),
+notices, and errors of libraries in our words.
 
 A message says what happened and where, what was expected, and what to do next. The command line
 prints the three lines and exits with the class's `exit_code`; library users catch `FtHarnessError`.

@@ -1,4 +1,5 @@
-"""The data of a run: sizes, labels, lengths, and items that occur in several splits or twice."""
+"""The data report of a run: sizes, labels, lengths, and items that occur in several splits or
+twice."""
 
 from __future__ import annotations
 

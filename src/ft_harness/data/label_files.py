@@ -67,7 +67,7 @@ def check_texts(path: Path) -> None:
 
 
 def split_folders(source: Path) -> dict[Split, Path]:
-    """Split -> the subfolder with its files per label, whose name is or ends in it."""
+    """Of texts sorted by label: split -> its subfolder, whose name is or ends in it."""
     found: dict[Split | None, Path] = {
         split_of(path.name)[0]: path for path in sorted(source.iterdir()) if path.is_dir()
     }

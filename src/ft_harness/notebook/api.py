@@ -1,5 +1,5 @@
-"""The public functions of a notebook: each does what the command of its name does, for paths and
-Python values."""
+"""The public functions of a notebook, each as the command of its name, for paths and Python
+values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A task's docs -> training examples: token ids and loss mask, at the very boundaries that lm-eval
-scores; and what is said of them: their number, their lengths, rows that were cut.
+scores; and what is said of their number, their lengths, and rows that were cut.
 
 Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from
 lm-eval's own encoding code, so that training and scoring cannot drift apart.
@@ -370,11 +370,3 @@ def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
         f"{cut} of {len(examples)} training prompts are cut ({cut / len(examples):.1%})",
         "raise model.max_length or shorten the prompts",
     )
-
-
-def mark_trained(example: Example, tokenizer: Any) -> str:
-    """A training example as text, every token that carries loss in square brackets."""
-    ids = example.tokens
-    read = len(ids) - example.trained_tokens
-    trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
-    return f"{tokenizer.decode(ids[:read])}{trained}"

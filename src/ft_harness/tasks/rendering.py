@@ -262,8 +262,8 @@ def _index_of(target: Any, choices: Sequence[str], *, rendered: bool) -> int | N
 
 
 @contextmanager
-def row_named(task: ConfigurableTask, number: int) -> Iterator[None]:
-    """Context in which a fault of rendering is reported with the split and the row."""
+def rendering_row(task: ConfigurableTask, number: int) -> Iterator[None]:
+    """Context in which one row is rendered: a fault is reported with the split and the row."""
     try:
         yield
     except (InputError, PolicyError) as error:

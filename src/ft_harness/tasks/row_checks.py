@@ -20,7 +20,7 @@ from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.privacy import find_private
-from ft_harness.tasks.rendering import answer_text, row_named
+from ft_harness.tasks.rendering import answer_text, rendering_row
 
 _LISTED = 5  # places that a notice names
 _SHOWN = 60
@@ -123,7 +123,7 @@ class SplitCheck:
         with compiled_templates():
             for row, doc in enumerate(tqdm(task.eval_docs, desc=f"Checking {task.config.task}")):
                 try:
-                    with row_named(task, row):
+                    with rendering_row(task, row):
                         self._read_row(row, doc, form)
                 except FtHarnessError as error:
                     self._unreadable.append(error)

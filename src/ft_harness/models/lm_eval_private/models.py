@@ -1,4 +1,4 @@
-"""lm-eval's `hf` model: its rendering of chats, and hooks with public names."""
+"""lm-eval's `hf` model: its chat templates, and hooks with public names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ft_harness.models.lm_eval_private import tasks  # noqa: F401  # likewise
 def render_chat(
     tokenizer: Any, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
-    """Messages as text, as lm-eval's `hf` model renders them."""
+    """Messages as text, as the chat template of lm-eval's `hf` model gives them."""
     lm = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
     text: str = HFLM.apply_chat_template(lm, chat_history, add_generation_prompt)
     return text

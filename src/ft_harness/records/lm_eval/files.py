@@ -1,4 +1,5 @@
-"""Which files below a folder hold evaluations, and which files of lm-eval's belong to one run.
+"""Which files below a folder hold evaluations, which of lm-eval's belong to one run, and their
+JSON.
 
 lm-eval writes `results_<date>.json` and a `samples_<task>_<date>.jsonl` for each task into a folder
 for each model. No link is followed out of the folder that was given, and nothing but regular files
