@@ -35,7 +35,7 @@ def is_installed(path: Path) -> bool:
 
 
 def bundled_model_dir() -> Path:
-    """The bundled base model, a Hugging Face folder."""
+    """Where the bundled base model lies, a Hugging Face folder."""
     return PACKAGE / BUNDLED / "model"
 
 
@@ -56,25 +56,25 @@ def is_hub_id(name: str) -> bool:
 
 
 def bundled_data_dir(name: str) -> Path:
-    """The folder of one bundled data set."""
+    """Where one bundled data set lies."""
     return PACKAGE / BUNDLED / "data" / name
 
 
 def bundled_recipe(name: str) -> Path:
-    """A shipped recipe file: one of the demo's, or `template`."""
+    """Where a shipped recipe lies: one of the demo's, or `template`."""
     return PACKAGE / BUNDLED / "recipes" / name / "recipe.yaml"
 
 
 def adapters_dir(out: Path) -> Path:
-    """Adapter folders of a working folder."""
+    """Where a working folder has its adapter folders."""
     return out / "adapters"
 
 
 def results_dir(out: Path) -> Path:
-    """Evaluations of a working folder."""
+    """Where a working folder has its evaluations."""
     return out / "results"
 
 
 def reports_dir(out: Path) -> Path:
-    """Reports of a working folder."""
+    """Where a working folder has its reports."""
     return results_dir(out) / "reports"

@@ -136,7 +136,7 @@ def _judge(row: Row) -> tuple[Verdict, Literal["interval", "test", "items withou
 
 
 def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
-    """Next to a comparison's rows: number of scored items -> a line for all metrics that have no
+    """Under a comparison's rows: number of scored items -> a line for all metrics that have no
     score of the others."""
     found: dict[int, list[str]] = {}
     for name, row in rows.items():

@@ -174,8 +174,8 @@ class AdapterRun(Frozen):
 
 
 class Study(Frozen):
-    """Everything a report shows. Studies are compared by identity, so that derived results can be
-    cached by study; comparing contents would take longer."""
+    """The whole study: everything a report shows. Studies are compared by identity, so that derived
+    results can be cached by study; comparing contents would take longer."""
 
     name: str
     comparisons: list[Comparison] = Field(

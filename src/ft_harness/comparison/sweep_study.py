@@ -161,7 +161,7 @@ class Effect(Frozen):
 
 
 class ChoiceMade(Frozen):
-    """Which setting was chosen on validation."""
+    """Of a sweep's study: which setting was chosen on validation."""
 
     metric: str
     split: MeasuredSplit

@@ -48,7 +48,7 @@ _SPLIT_NAME = re.compile(rf"(?:^|[_\-.])({'|'.join(SPLIT_WORDS)})(-\d+-of-\d+)?$
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one split; iterating reads them, each time from the start.
+    """Rows of one split's files; iterating reads them, each time from the start.
 
     Attributes:
         where: the file, or the hub's data set and split.
@@ -65,7 +65,7 @@ class Rows:
 
 
 def data_suffix(path: Path) -> str:
-    """The suffix that says the format: lower case, without .gz."""
+    """The suffix of a file that says its format: lower case, without .gz."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"] and len(suffixes) > 1:
         return suffixes[-2]

@@ -194,8 +194,8 @@ def check_positions(names: Sequence[str], positions: Mapping[int, str]) -> None:
 
 
 def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:
-    """Index among `names` of each name that a source states for its numbers (None: it is not among
-    them); None as a whole: the numbers are indices.
+    """Labels by name: index among `names` of each name that a source states for its numbers (None:
+    it is not among them); None as a whole: the numbers are indices.
 
     A name is found as it is written, else folded, else as the only one that begins like it ("neg",
     "negative"). Numbers say nothing, unless all of them are names. Where none is found, the order

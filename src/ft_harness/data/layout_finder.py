@@ -201,7 +201,7 @@ def is_label_source(sources: Sequence[Path]) -> bool:
 
 
 def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | None:
-    """The likely encoding of texts that are not UTF-8."""
+    """Found for files sorted by label: the likely encoding of texts that are not UTF-8."""
     texts: list[Path] = []
     for part in split_folders(folder).values() or [folder]:
         for name in label_files.values():

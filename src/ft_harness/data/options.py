@@ -297,8 +297,7 @@ def _turned_round(
 def reordered(
     words: str, declared: Sequence[str] | None, given: Sequence[str] | None
 ) -> Iterator[InputError]:
-    """Labels that the options give in another order than the task's, whose words stay in the
-    task's.
+    """The fault of `data.labels` in another order than the task's, whose words stay in the task's.
 
     Args:
         words: what has them.

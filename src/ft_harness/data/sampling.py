@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pool:
-    """What sampling knows of the rows.
+    """What sampling knows of the rows from which splits are made.
 
     Attributes:
         rows: row numbers of each split of the source, ascending; a split it lacks is absent or

@@ -23,7 +23,7 @@ _MOST_NUMBERS = 100  # in a list that somebody reads
 
 
 def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
-    """A row for each row; maps become objects."""
+    """A row for each row of a parquet file; maps become objects."""
     index = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -122,9 +122,9 @@ def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
 
 
 def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each row of a sheet (the first one) that is not empty; the first such row names the
-    columns, unless the layout does. A column without a name is left out. Of formulas the values
-    that were saved are read; an error such as #N/A is null.
+    """A row for each row of an Excel sheet (the first one) that is not empty; the first such row
+    names the columns, unless the layout does. A column without a name is left out. Of formulas the
+    values that were saved are read; an error such as #N/A is null.
 
     Raises:
         ConfigError: openpyxl is not installed.
@@ -274,8 +274,8 @@ class _Elements:
 
 
 def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each element below the root: its attributes, its own text as `text`, and the text
-    of each element inside under its name.
+    """A row for each element below the root of an XML file: its attributes, its own text as `text`,
+    and the text of each element inside under its name.
 
     Raises:
         InputError: not well-formed, one name for an attribute and for text, or it declares

@@ -45,7 +45,7 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
 
 
 def read_finished(folder: Path) -> Evaluation | None:
-    """The evaluation in a folder, if it is there, whole and complete."""
+    """The evaluation in a folder, if it is finished: there, whole and complete."""
     if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
         return None
     evaluation = read_evaluation(folder)

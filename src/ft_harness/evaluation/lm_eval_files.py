@@ -40,7 +40,8 @@ def output_problems(path: str) -> list[FtHarnessError]:
 
 
 class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
-    """Lets lm-eval write into a temporary folder, and moves complete files to their place."""
+    """Lets lm-eval's own command write into a temporary folder, and moves complete files to their
+    place."""
 
     output_path: str | None
     undefined: ClassVar[list[str]] = []  # of the last results: numbers that are not finite

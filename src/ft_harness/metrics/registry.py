@@ -44,7 +44,7 @@ def find_metric(name: str) -> Metric:
 
 
 def metric_versions(names: Sequence[str]) -> dict[str, int]:
-    """The version of each of these metrics that is ours."""
+    """The version of each of these metrics, by name, that is ours."""
     ours: dict[str, int] = {}
     for name in names:
         try:

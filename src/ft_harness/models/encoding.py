@@ -198,8 +198,8 @@ def refuse_equal(texts: Sequence[tuple[str, str] | None], answers: Sequence[Sequ
 def split_pair(
     encode: Callable[[str], list[int]], context: str, continuation: str
 ) -> tuple[list[int], list[int]]:
-    """(context ids, continuation ids) by lm-eval's rule: white space at the context's end belongs
-    to the continuation, whose tokens are those that it adds.
+    """(context ids, continuation ids) at lm-eval's own boundary: white space at the context's end
+    belongs to the continuation, whose tokens are those that it adds.
 
     Raises:
         InputError: tokens merge at the boundary, so that other tokens than the continuation's would

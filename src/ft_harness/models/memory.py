@@ -83,7 +83,8 @@ _GROUP_FILES = {
 
 
 def reset_peaks() -> None:
-    """Count peaks of memory from now on; of resident memory only where the system can (Linux)."""
+    """Count peaks of used memory from now on; of resident memory only where the system can
+    (Linux)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):

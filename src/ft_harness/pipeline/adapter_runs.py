@@ -61,7 +61,7 @@ def study_of(
     name: str,
     command: str | None,
 ) -> Study:
-    """The study of finished experiments.
+    """The study of finished experiments with their adapters.
 
     Args:
         command: what makes the report again; None: the run of the first experiment.
@@ -77,8 +77,8 @@ def study_of(
 def find_runs(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[list[AdapterRun], list[str], list[str]]:
-    """(the adapters whose folders still match what was scored, a note for each other one, a line
-    for each damaged file).
+    """Finished adapters as a study sees them: (those whose folders still match what was scored, a
+    note for each other one, a line for each damaged file).
 
     Args:
         known: folders that were read already.

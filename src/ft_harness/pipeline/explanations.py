@@ -98,7 +98,8 @@ def is_primary(comparison: Comparison) -> bool:
 
 
 def write_cases(study: Study, folder: Path) -> None:
-    """Write cases.csv; what a person wrote in its column `why` is kept.
+    """For a report's explanations: write cases.csv; what a person wrote in its column `why` is
+    kept.
 
     Raises:
         InputError: the one that is there can't be read; it is left as it is.

@@ -22,7 +22,7 @@ NOTE_FILE = "run.json"
 
 
 class FinishedRun(Frozen):
-    """`run.json`, next to an adapter's evaluations."""
+    """The note of a complete run: `run.json`, next to an adapter's evaluations."""
 
     made_of: str = Field(description="hash of all that decides the results, and of the results")
     evaluations: list[str] = Field(description="their folders, from the results folder")

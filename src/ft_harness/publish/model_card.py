@@ -58,7 +58,8 @@ _COLUMNS = {
 def model_card(
     run: AdapterRun, study: Study, limits: Sequence[str], path: Path, base: str | None = None
 ) -> tuple[str, list[str]]:
-    """(the text of `path`, an adapter's README.md, titles of sections that a person edited).
+    """The model card: (the text of `path`, an adapter's README.md, titles of sections that a person
+    edited).
 
     What a person wrote there stays; see `merge_readme`.
 

@@ -44,7 +44,7 @@ def check_name(name: str) -> str:
 
 
 def experiment_name(path: str | Path) -> str:
-    """The adapter's name: the folder that holds the recipe."""
+    """An adapter's name: the folder that holds its recipe."""
     return check_name(recipe_file(path).resolve().parent.name)
 
 

@@ -86,8 +86,8 @@ def read_history(folder: Path) -> list[HistoryEntry]:
 
 
 def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
-    """The histories of the adapters that this one continues, in the order of its card's lineage;
-    one that another trainer made is empty.
+    """The lineage file of an adapter folder: the histories of the adapters that this one continues,
+    in the order of its card's lineage; one that another trainer made is empty.
 
     Raises:
         InputError: the file is damaged.

@@ -113,7 +113,7 @@ class KnownAnswer(Frozen):
 
 
 class Card(Frozen):
-    """`adapters/<name>/card.json`: what an adapter is made of."""
+    """The type of `adapters/<name>/card.json`: what an adapter is made of."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -183,7 +183,7 @@ class Card(Frozen):
 
 
 class HistoryEntry(Frozen):
-    """One line of `adapters/<name>/history.jsonl`."""
+    """The type of one line of `adapters/<name>/history.jsonl`."""
 
     step: int
     epoch: float
@@ -202,7 +202,7 @@ class HistoryEntry(Frozen):
 
 
 class LineageEntry(HistoryEntry):
-    """One line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this one goes on
-    from."""
+    """The type of one line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this
+    one goes on from."""
 
     stretch: int = Field(description="which one of the card's lineage")

@@ -58,7 +58,7 @@ class Evaluation(Frozen):
 
 
 def stream_samples(folder: Path) -> Iterator[Sample]:
-    """The samples in an evaluation's folder, in their order.
+    """Read the samples in an evaluation's folder, in their order.
 
     Raises:
         InputError: the file is missing, damaged or of another schema.
@@ -87,7 +87,7 @@ def _damaged(path: Path, reason: str) -> InputError:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in one folder.
+    """Read the evaluation that ft-harness wrote in one folder.
 
     Raises:
         InputError: no record, broken JSON, or another schema.

@@ -40,8 +40,8 @@ def records_of(study: Study) -> list[Record]:
 
 
 def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Signatures of the headline scores, then all others, each once; those of single labels are
-    left out, as they differ from the macro average's in the name alone."""
+    """The section on signatures: of the headline scores, then all others, each once; those of
+    single labels are left out, as they differ from the macro average's in the name alone."""
     per_label = {metric for each in study.comparisons for metric in per_label_metrics(each)}
     leading = [
         score
@@ -61,8 +61,8 @@ def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Models and adapters by hash, with what could not be checked; then evaluations, software and
-    hardware."""
+    """The section on models and adapters by hash, with what could not be checked; then evaluations,
+    software and hardware."""
     records = records_of(study)
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records

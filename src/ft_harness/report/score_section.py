@@ -263,8 +263,8 @@ def side_by_side_section(study: Study) -> list[Block]:
 
 
 def split_section(study: Study) -> list[Block]:
-    """Base, tuned and difference of the deciding metric on separate lines, with one column per
-    split, for whatever was scored on several splits."""
+    """The section on scores of several splits: base, tuned and difference of the deciding metric on
+    separate lines, with one column per split."""
     found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = comparison.headline
@@ -280,7 +280,8 @@ def split_section(study: Study) -> list[Block]:
 
 
 def metric_section(study: Study) -> list[Block]:
-    """Every metric of the main comparisons that is not about one label."""
+    """The section on other metrics: every one of the main comparisons that is not about one
+    label."""
     chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
     if not any(row.tuned_subject and not row.primary for _, row in chosen):
         return []

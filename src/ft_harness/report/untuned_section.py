@@ -55,8 +55,8 @@ def untuned_section(study: Study) -> list[Block]:
 
 
 def untuned_table(study: Study) -> Table | None:
-    """Untuned models in a table, one line per protocol: model, shots, prompt and decoding, with the
-    spread over its repeats."""
+    """In the section on untuned models, one line per protocol: model, shots, prompt and decoding,
+    with the spread over its repeats."""
     prompts = _name_prompts(study.untuned)
     lines: list[list[Cell]] = [
         [

@@ -30,7 +30,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_once(path: Path) -> str:
-    """Hash of a whole file; read once in a process as long as it stays the same file."""
+    """Hash of a whole file, which is read once in a process as long as it stays the same file."""
     state = path.stat()
     return _hash_of_state(path, (state.st_size, state.st_mtime_ns, state.st_ino))
 

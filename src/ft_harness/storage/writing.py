@@ -282,7 +282,7 @@ def _sync(path: Path) -> None:
 
 
 def put_folder(unfinished: Path, target: Path) -> None:
-    """Give a folder that is written its name, once all of it is on disk; a folder of that name is
+    """Give a folder that was written its name, once all of it is on disk; a folder of that name is
     replaced.
 
     Raises:

@@ -225,7 +225,7 @@ def build_examples(
     eos: bool,
     form: PromptForm = PLAIN,
 ) -> list[Example]:
-    """One training example for each doc; equal prompts with equal answers share one.
+    """One training example of an answer for each doc; equal prompts with equal answers share one.
 
     Too long rows lose tokens of the prompt, from the left, until the model reads at most
     `max_length` tokens: lm-eval's own rule. The answer is never cut.

@@ -55,8 +55,8 @@ def build_head_examples(
     plan: HeadPlan,
     form: PromptForm = PLAIN,
 ) -> list[HeadExample]:
-    """One training row for each doc: the very tokens that `ft-seqcls` reads, and the number of the
-    right choice.
+    """One training row of a head for each doc: the very tokens that `ft-seqcls` reads, and the
+    number of the right choice.
 
     Raises:
         InputError: a field of `text_fields` is missing, or the gold label is outside the choices.

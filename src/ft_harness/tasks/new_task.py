@@ -95,10 +95,10 @@ def _task_name(source: Path, name: str | None) -> str:
 
 
 def inspect(request: Request) -> TaskDetails:
-    """What `_inspect` finds; its errors name the options of `init-task`, not the recipe's.
+    """Find in the user's data what `init-task` writes; errors name its options, not the recipe's.
 
     Raises:
-        ConfigError, InputError: as there.
+        ConfigError, InputError: as `_inspect`.
     """
     try:
         return _inspect(request)

@@ -94,7 +94,7 @@ def template_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 class SplitCheck:
-    """One pass over a split's rows."""
+    """One check of all rows of a split."""
 
     def __init__(self, split: Split, task: ConfigurableTask, *, privacy: bool) -> None:
         self.split, self.task = split, task

@@ -83,7 +83,7 @@ class MetricEntry(_Open):
 
 
 class TaskYaml(_Part):
-    """A task YAML, or a file that one includes: lm-eval's keys."""
+    """Keys of a task YAML, or of a file that one includes: lm-eval's."""
 
     include: str | list[str] | None = None
     task: str | list[Any] | None = None
@@ -130,7 +130,7 @@ class TaskYaml(_Part):
 
 
 def key_problems(file: TaskFile) -> list[InputError]:
-    """Unknown keys and wrong values of one YAML, each with its line."""
+    """Unknown keys and wrong values of one task YAML, each with its line."""
     content = {_as_written(key, file.lines): value for key, value in file.content.items()}
     try:
         TaskYaml.model_validate(content)

@@ -49,7 +49,7 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
 
 @contextmanager
 def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
-    """`adapter_model`, set up as it is trained.
+    """The model that is trained: `adapter_model`, set up.
 
     Raises:
         InputError: as `adapter_model`.

@@ -44,8 +44,8 @@ _PLAIN = Shortcuts(packs=False, trims=False)
 
 
 class TargetLogits:
-    """For likelihoods of single tokens: (model, inputs, which positions [B, T] have a target) ->
-    their logits [targets, V].
+    """Logits for likelihoods of single tokens: (model, inputs, which positions [B, T] have a
+    target) -> their logits [targets, V].
 
     Only these positions go through the output head; nothing is computed for padding, nor by the
     last layer for other positions, where the model comes out alike on two made-up rows. Models
@@ -119,7 +119,8 @@ class TargetLogits:
 
 
 class TokenLikelihoods:
-    """(model, inputs, labels [B, T]) -> log p of each label [B, T] in nats; 0 where there is none.
+    """Log-likelihoods of single tokens: (model, inputs, labels [B, T]) -> log p of each label [B,
+    T] in nats; 0 where there is none.
 
     Args:
         model: the transformers model, which may be wrapped by the time that it is called.

@@ -134,7 +134,7 @@ def _is_slow(query: Any, *, learns: bool) -> bool:
 
 
 def random_state() -> dict[str, Any]:
-    """The generators of Python, numpy and PyTorch (of every device) as they are now.
+    """The random generators of Python, numpy and PyTorch (of every device) as they are now.
 
     Made of tensors, numbers and strings alone: `torch.load` reads it without running any code.
     """

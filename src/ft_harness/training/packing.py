@@ -88,7 +88,8 @@ def follows_masks(model: Any) -> bool:
 
 
 def passes_packing_on(model: Any) -> bool:
-    """Whether a model is known to pass its arguments on to attention, which then has the rows."""
+    """Whether a model's batch can be packed: it is known to pass its arguments on to attention,
+    which then has the rows."""
     attention = getattr(model.config, "_attn_implementation", None)
     given = getattr(model, "_supports_attention_backend", False)
     return attention == "sdpa" and given and follows_masks(model)

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 
 class PairLikelihoods:
-    """(model, inputs, labels) -> log p [B, 2] in nats of the chosen and the rejected answer of each
-    pair, summed over their tokens; inputs and labels are [B, 2, T].
+    """Log-likelihoods of pairs: (model, inputs, labels) -> log p [B, 2] in nats of the chosen and
+    the rejected answer of each pair, summed over their tokens; inputs and labels are [B, 2, T].
 
     Args:
         model: the transformers model, which may be wrapped by the time that it is called.

@@ -74,8 +74,7 @@ class TrainingSet:
 
 
 def of_kind(rows: Rows, kind: type[Row]) -> list[Row]:
-    """The rows of one kind that an adapter is trained on: all or none, as a training has one
-    kind."""
+    """Rows of one kind that an adapter is trained on: all or none, as a training has one kind."""
     return [row for row in rows if isinstance(row, kind)]
 
 

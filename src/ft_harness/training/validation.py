@@ -60,8 +60,8 @@ class EpochScorer:
 def measure_validation(
     base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any], share: Share
 ) -> tuple[float, Scores]:
-    """(the loss summed over all targets of the rows, divided by their number; the objective's own
-    scores), whatever the batches. Losses of answers and labels are in nats.
+    """Validation's (loss summed over all targets of the rows, divided by their number; the
+    objective's own scores), whatever the batches. Losses of answers and labels are in nats.
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's
     own stay as they are. Every process takes part in as many batches, some of them without rows: a

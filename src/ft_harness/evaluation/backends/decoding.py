@@ -76,7 +76,8 @@ def problems(
 def room_problems(
     tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
 ) -> list[InputError]:
-    """Faults of answers that may fill the whole context, so that no prompt fits before them.
+    """Faults of arguments of generation by which answers may fill the whole context, so that no
+    prompt fits before them.
 
     Args:
         context: what the model reads, in tokens.

@@ -165,8 +165,8 @@ def _token_scores(
 def score_batch(
     logits: Any, batch: Batch, answers: Sequence[Tokens]
 ) -> list[tuple[int, float, bool]]:
-    """(number, log-likelihood in nats, whether greedy decoding gives it) of each query that the
-    batch answers.
+    """Scores of one batch: (number, log-likelihood in nats, whether greedy decoding gives it) of
+    each query that it answers.
 
     Args:
         logits: [N, V] of the batch's kept positions, row by row.

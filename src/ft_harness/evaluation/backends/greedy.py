@@ -150,7 +150,7 @@ class Text:
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer that appends to each row after its own last column.
+    """The cache of greedy answers in one layer: appends to each row after its own last column.
 
     Attributes:
         keys, values: [slots, heads, columns, D].
@@ -255,7 +255,7 @@ class Slots:
 
 
 def columns_of(longest: int, tokens: int) -> int:
-    """Columns of a cache of slots; see `Slots`."""
+    """Columns of a cache of greedy answers; see `Slots`."""
     return longest + tokens + GUESSED
 
 

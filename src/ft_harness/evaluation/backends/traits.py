@@ -21,7 +21,7 @@ _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 @dataclass(frozen=True)
 class Traits:
-    """What may be done with a model.
+    """What may be done with a model, as far as its architecture allows it.
 
     Attributes:
         keeps: `forward` computes the logits of chosen positions only.

@@ -302,8 +302,8 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
-    """An adapter's head must be trained, from the very one that the base has; returns what can't be
-    checked, one line each.
+    """An adapter's head weights must be trained, from the very head that the base has; returns what
+    can't be checked, one line each.
 
     Args:
         config: the adapter's PEFT configuration.

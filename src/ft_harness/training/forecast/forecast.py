@@ -119,7 +119,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training will do and need.
+    """The forecast of a training: what it will do and need.
 
     Attributes:
         batch: how the rows of a step are divided.

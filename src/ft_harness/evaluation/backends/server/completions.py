@@ -159,7 +159,8 @@ def likelihood_requests(queries: Mapping[int, Query]) -> list[LikelihoodRequest]
 
 
 def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How a server chooses tokens as transformers would with these settings of `generate`.
+    """In a request to a completions API: how a server chooses tokens as transformers would with
+    these settings of `generate`.
 
     All is said, because servers have defaults of their own.
 
