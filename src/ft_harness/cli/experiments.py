@@ -1,5 +1,5 @@
-"""Commands that take a recipe and make or score something: `init`, `check`, `run`, `sweep`,
-`train`, `eval`, `rescore`, `demo`."""
+"""Commands that check, train or score: `init`, `check`, `run`, `sweep`, `train`, `eval`, `rescore`,
+`demo`."""
 
 from __future__ import annotations
 

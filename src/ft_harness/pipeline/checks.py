@@ -1,4 +1,4 @@
-"""The command `check`: recipes and tasks are checked, and results without faults are kept: as long
+"""The work of `check`: recipes and tasks are checked, and results without faults are kept: as long
 as everything that a check read is unchanged, the next one reuses them without loading torch."""
 
 from __future__ import annotations

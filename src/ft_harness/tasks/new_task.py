@@ -1,4 +1,4 @@
-"""The command `init-task`: a user's data -> a task YAML and its README; labels are read from the
+"""The work of `init-task`: a user's data -> a task YAML and its README; labels are read from the
 data, no Python is written."""
 
 from __future__ import annotations

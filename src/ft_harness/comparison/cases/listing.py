@@ -1,5 +1,4 @@
-"""Every item of a comparison with both answers, for the case explorer: for readers who look further
-than the case sheet."""
+"""Every item of a comparison with both answers, as the case explorer lists them."""
 
 from __future__ import annotations
 
