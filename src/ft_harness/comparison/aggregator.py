@@ -42,7 +42,8 @@ _SPLITS = ("test", "validation", "train")
 
 @dataclass(frozen=True)
 class Question:
-    """What a report asks of the evaluations that are aggregated.
+    """What is asked of evaluations that become a study: which metrics lead, and whether p is
+    adjusted.
 
     Attributes:
         metrics: candidates to lead a comparison; without any, its primary metric leads.

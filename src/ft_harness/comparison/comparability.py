@@ -36,7 +36,7 @@ _SHOWN = 48  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A field that differs between the records of base and tuned."""
+    """A field in which two records differ, so that they can't be compared."""
 
     field: str
     base: str
@@ -198,7 +198,8 @@ def _own_signature(signature: str) -> str:
 
 
 def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -> None:
-    """
+    """Refuse to compare two records that were not measured the same way.
+
     Raises:
         NotComparableError: there are mismatches; it lists them, with one column per side.
     """

@@ -69,7 +69,7 @@ class _Section:
 
 
 def state_title(study: Study) -> str:
-    """The report's name and what it is about."""
+    """What a report begins with: its name and what it is about."""
     if study.sweep is not None:
         names = [field_name(name) for axis in study.sweep.axes for name in axis]
         return f"{study.name}: a sweep of {', '.join(names)}" if names else f"{study.name}: a sweep"

@@ -199,7 +199,7 @@ def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | Non
 
 
 def redact(text: str) -> str:
-    """A text without any secret known to this process or of a known form."""
+    """A text without secrets: any known to this process or of a known form."""
     secrets = _known.secrets()
     return _redact_short(text, secrets) if len(text) <= _SHORT else _redact(text, secrets)
 

@@ -243,8 +243,8 @@ def out_of_memory(what: str) -> ResourceError:
 
 @contextmanager
 def or_out_of_memory() -> Iterator[None]:
-    """Context for work in which no smaller batch would help if memory runs out, such as the
-    optimizer's step.
+    """Context for a part of a training step in which no smaller batch would help if memory runs
+    out, such as the optimizer's.
 
     Raises:
         ResourceError: it did.

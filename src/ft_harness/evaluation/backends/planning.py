@@ -1,4 +1,5 @@
-"""Which tokens are computed, and in which batches: pure arithmetic on token ids, no model.
+"""Plan which tokens are computed, in which rows and batches: pure arithmetic on token ids, no
+model.
 
 A *query* asks for the log-likelihood of answer tokens after a stem (the prompt's tokens). A *row*
 is a tree of tokens: queries that begin alike share their first tokens, so that a prompt is there
