@@ -33,6 +33,8 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         end_processes()
+        for pool in self._pools.values():
+            pool.shutdown()
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting, idle = deque(orders), deque(self.gpus)
