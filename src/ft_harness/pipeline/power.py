@@ -72,7 +72,7 @@ def say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
             found = power_of_run(evaluation)
         except InputError:
             continue
-        say(f"{settings.split}: {state_power(found)[0]}")
+        say(f"{task}@{settings.split}: {state_power(found)[0]}")
 
 
 def _find(
