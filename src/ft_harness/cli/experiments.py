@@ -1,5 +1,5 @@
 """Commands that check, train or score: `init`, `check`, `run`, `sweep`, `train`, `eval`, `rescore`,
-`demo`."""
+`demo`; and what they, `report` and `compare` print of a study."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ft_harness.comparison.cases.summary import (
     change_cases,
     list_cases,
 )
-from ft_harness.comparison.cases.traits import content_words, join_fields, show_fields
+from ft_harness.comparison.cases.traits import content_words, field_texts, join_fields
 from ft_harness.records import Frozen, read_kept
 
 NEAREST_FILE = "nearest_training.json"
@@ -58,7 +58,7 @@ def find_nearest(
     count = 0
     for doc in training:
         count += 1
-        words = content_words(join_fields(show_fields(doc, names)))
+        words = content_words(join_fields(field_texts(doc, names)))
         shared = Counter(key for word in words & having.keys() for key in having[word])
         for key, common in shared.items():
             similarity = common / (len(words) + len(wanted[key]) - common)
@@ -67,7 +67,7 @@ def find_nearest(
                 best[key] = similarity, doc
     items: dict[str, NearestExample | None] = dict.fromkeys(wanted)
     for key, (similarity, doc) in best.items():
-        text = join_fields(show_fields(doc, names))[:_TEXT_LIMIT]
+        text = join_fields(field_texts(doc, names))[:_TEXT_LIMIT]
         items[key] = NearestExample(text=text, answer=answer(doc), similarity=similarity)
     return Nearest(n_training=count, items=items)
 

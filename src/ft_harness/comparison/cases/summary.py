@@ -17,10 +17,10 @@ from ft_harness.comparison.cases.slices import (
     Slice,
 )
 from ft_harness.comparison.cases.traits import (
+    field_texts,
     find_margin,
     find_text_fields,
     read_log_likelihoods,
-    show_fields,
 )
 from ft_harness.comparison.cases.transitions import (
     Rows,
@@ -212,7 +212,7 @@ def _make_case(
         base_score=before if isinstance(before, float) else None,
         tuned_score=after if isinstance(after, float) else None,
         choices=_make_choices(base, tuned, words),
-        texts=show_fields(base.doc, fields),
+        texts=field_texts(base.doc, fields),
     )
 
 

@@ -90,7 +90,7 @@ def find_text_fields(samples: Iterable[Sample]) -> list[str]:
     ]
 
 
-def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
+def field_texts(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
     """The texts of these fields of an item's doc; what is no text is left out."""
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
 

@@ -37,8 +37,8 @@ class Query(NamedTuple):
 
 
 def rows_at_most(batch_size: int | str | None) -> int | None:
-    """lm-eval's `batch_size` as a bound on rows; None: as memory allows, which is what "auto" and
-    "auto:4" ask for."""
+    """Plan at most so many rows in a batch, as lm-eval's `batch_size` says; None: as memory allows,
+    which is what "auto" and "auto:4" ask for."""
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
