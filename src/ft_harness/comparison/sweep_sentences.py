@@ -88,7 +88,7 @@ def _state_line(answers: TaskAnswers, line: SettingAnswer) -> str:
 
 
 def describe_seeds(sweep: SweepStudy) -> str:
-    """`one seed`, or how many."""
+    """In a sweep's sentence: `one seed`, or how many."""
     counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
     # A spread over seeds is what separates luck from a setting's effect; one seed has none.
     if counts == {1}:

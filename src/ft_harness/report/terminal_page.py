@@ -36,7 +36,7 @@ _DISPENSABLE = ("SD of seeds", "p", "95 % interval", "Note", "Seeds, from and to
 
 @dataclass(frozen=True)
 class Lines:
-    """A table before it is fitted: lines of cells under their names."""
+    """A table before it is fitted to a terminal: lines of cells under their names."""
 
     header: list[str]
     lines: list[list[str]]
@@ -87,7 +87,7 @@ class Lines:
 def terminal_page(
     study: Study, width: int | None = None, others: str = "other splits are in the report"
 ) -> list[str]:
-    """The answer of each comparison, and the sentences of those that decide.
+    """A study on a terminal: the answer of each comparison, and the sentences of those that decide.
 
     Args:
         width: columns that a line may have; None: those of the terminal.
@@ -131,8 +131,8 @@ def _console(width: int | None) -> Console:
 
 
 def score_page(study: Study, alone: Sequence[Record]) -> list[str]:
-    """The same of evaluations without a report, and the scores of those that are compared with
-    nothing."""
+    """Evaluations without a report on a terminal: the same, and the scores of those that are
+    compared with nothing."""
     lines = terminal_page(study, others="a report shows the other splits")
     if cells := [line for record in alone if (line := _state_score(record))]:
         header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
@@ -165,7 +165,8 @@ def _sweep_lines(study: Study, console: Console) -> list[str]:
 
 
 def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:
-    """One line per comparison: what distinguishes it, and the numbers of its row."""
+    """The table of answers on a terminal, one line per comparison: what distinguishes it, and the
+    numbers of its row."""
     features = leading(study, View())
     lines: list[list[str]] = []
     measured = measured_columns([row for _, row in compared])

@@ -29,7 +29,7 @@ _MOST_CARDS = 9  # that fit a screen
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: texts as the reader sees them.
+    """On a verdict card: one comparison, texts as the reader sees them.
 
     Attributes:
         name: what distinguishes it from the others of its task; empty where nothing does.
@@ -82,8 +82,8 @@ class VerdictCard:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The cards, trained tasks first; and of several lines how many came out how, where there are
-    control tasks of these and of the trained tasks apart, each by its name."""
+    """The verdict cards, trained tasks first; and of several lines how many came out how, where
+    there are control tasks of these and of the trained tasks apart, each by its name."""
 
     cards: list[VerdictCard]
     tallies: list[tuple[str, list[tuple[str, Tone, int]]]]
