@@ -25,7 +25,7 @@ from ft_harness.stats import (
     wilson_interval,
 )
 from ft_harness.stats.units import make_units
-from ft_harness.stats.weighting import _degrees, _find_low
+from ft_harness.stats.weighting import _chance, _degrees, _find_low, _find_shape, _skewness
 
 Array = NDArray[np.float64]
 Clusters = NDArray[np.int64] | None
@@ -235,10 +235,54 @@ def test_degrees_of_freedom_of_equal_and_unequal_weights() -> None:
     assert _degrees(np.full(10, 0.1), np.ones(10, dtype=np.int64)) == pytest.approx(9.0)
     shares = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
     drawn = np.random.default_rng(1).normal(size=(400_000, 5))
-    rest = (drawn - (drawn @ shares)[:, None]) * shares / (1 - shares)
-    form = (rest**2).sum(axis=1)
+    rest = (drawn - (drawn @ shares)[:, None]) * shares
+    form = (rest**2 / (1 - shares)).sum(axis=1)
     expected = 2 * form.mean() ** 2 / form.var()
     assert _degrees(shares, np.ones(5, dtype=np.int64)) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_standard_error_of_long_and_short_texts() -> None:
+    """Losses a token that vary by 1 / sqrt(tokens) have a mean of the standard error 1 /
+    sqrt(tokens in all); over 4,000 sets of 20 texts the squares that the interval rests on have
+    that mean, where those of random weights are too small."""
+    tokens = np.array([2.0] * 12 + [10.0] * 6 + [40.0] * 2)
+    generator, found = np.random.default_rng(4), []
+    for _ in range(4000):
+        text = losses(3 + generator.normal(size=20) / np.sqrt(tokens), tokens)
+        sample = Sample((text,))
+        shape = _find_shape(sample, find_metric("token_ppl"))
+        mean = (text[:, 0].sum()) / tokens.sum()
+        parts = (text[:, 0] / tokens - mean) * tokens / tokens.sum()
+        found.append((parts**2).sum() * 20 / 21 * shape.excess**2)
+    assert np.mean(found) == pytest.approx(1 / tokens.sum(), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "within"),
+    [([1] * 30, 0.05), ([5] * 8 + [2] * 15 + [1] * 30, 0.1), ([*range(1, 41)], 0.1)],
+    ids=["equal", "three lengths", "all lengths"],
+)
+def test_what_chance_makes_of_skewness(sizes: list[int], within: float) -> None:
+    """Mean square of a sixth of the skewness of 20,000 sums of normal units."""
+    shares = np.array(sizes) / sum(sizes)
+    units = np.random.default_rng(8).normal(size=(20_000, len(shares)))
+    parts = shares * (units - (units @ shares)[:, None])
+    parts /= np.sqrt((parts**2).sum(axis=1, keepdims=True))
+    expected = ((parts**3).sum(axis=1) ** 2).mean() / 36
+    found = _chance(shares, np.ones(len(shares), dtype=np.int64))
+    assert found == pytest.approx(expected, rel=within)
+
+
+def test_skewness_is_less_what_chance_makes_of_it() -> None:
+    """A lone unit among 50 equal ones has all of it, a sixth; the skewness of n normal numbers has
+    the variance 6 (n - 2) / ((n + 1) (n + 3)), and that of their sum is 1 / sqrt(n) of theirs."""
+    even, one = np.full(50, 0.02), np.ones(50, dtype=np.int64)
+    lone = np.r_[1.0, np.zeros(49)]
+    chance = 6 * 48 / (51 * 53) / 50 / 36
+    assert _skewness(lone, even, one) == pytest.approx(1 / 6 - 6 * chance, rel=1e-4)
+    assert _skewness(-lone, even, one) == pytest.approx(-1 / 6 + 6 * chance, rel=1e-4)
+    none = np.r_[np.full(25, 0.02), np.full(25, -0.02)] * 50**0.5
+    assert _skewness(none, even, one) == 0.0
 
 
 def test_two_texts_that_hold_all_tokens_have_no_interval() -> None:

@@ -35,6 +35,9 @@ _FEWEST_CLUSTERS = 4
 _SLACK = 1e-12  # width, relative to the value of a side, that rounding alone makes
 _ALL = 0.99  # of the weight: a unit that holds as much decides alone
 _MAX_UNDEFINED = 0.01  # share of weightings that may be undefined before an interval is
+# an integral from 0 to infinity, mapped to [-1, 1]
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(40)
+_TIMES, _TIME_WEIGHTS = (1 + _NODES) / (1 - _NODES), 2 * _NODE_WEIGHTS / (1 - _NODES) ** 2
 
 
 @dataclass(frozen=True)
@@ -176,13 +179,13 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     """Corrections for what the random weights miss if units are clusters or unequal, or values
     unbounded.
 
-    Clusters: the jackknife's standard error and Student's quantile for their number. Weighted
-    items: the standard error halfway to the jackknife's (on the scale of the logarithm) and the
-    degrees of freedom that their weights leave. Unbounded values: also a correction for skewness,
-    where it lengthens the interval.
+    Clusters: the jackknife's standard error and Student's quantile for their number. Units that
+    count by their tokens: the standard error that is unbiased where a loss varies the less the more
+    tokens it is of, and the degrees of freedom that are left where all vary alike. Unbounded
+    values: also a correction for skewness, where it lengthens the interval.
 
     Source: MacKinnon, Nielsen and Webb (2023), Journal of Applied Econometrics 38:671-694; Bell
-        and McCaffrey (2002), Survey Methodology 28:169-181; Efron (1987), JASA 82:171-185.
+        and McCaffrey (2002), Survey Methodology 28:169-181.
     """
     units, is_open = sample.units, math.isinf(measure.scale)
     if sample.clusters is None and measure.weight is None:
@@ -198,34 +201,65 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     shares = sizes / float(counts @ sizes)
     linear = moved * (1 - shares)
     squares = float(counts @ linear**2)
-    excess = 1.0
-    if squares > 0:
-        mean = float(counts @ moved) / number
+    if measure.weight is None:
+        degrees, mean = number - 1.0, float(counts @ moved) / number
         jackknife = float(counts @ (moved - mean) ** 2) * (number - 1) / number
-        excess = max(1.0, jackknife / squares)
-    degrees = number - 1.0
-    if measure.weight is not None:
-        degrees, excess = min(degrees, _degrees(shares, counts)), math.sqrt(excess)
-    # random weights have a variance that is too small by (n - 1) / (n + 1); the jackknife corrects
-    # a part of this again, so that intervals of few units are a little long
+        # random weights have a variance that is too small by (n - 1) / (n + 1); the jackknife
+        # corrects a part of this again, so that intervals of few clusters are a little long
+        variance = max(squares, jackknife) * (number + 1) / (number - 1)
+    else:
+        degrees = min(number - 1.0, _degrees(shares, counts))
+        # the square of each residual over 1 - share; random weights make n / (n + 1) of a variance
+        variance = float(counts @ (linear * moved)) * (number + 1) / number
     return _Shape(
         degrees=degrees,
-        excess=math.sqrt(excess * (number + 1) / (number - 1)),
-        skewness=float(counts @ (linear / math.sqrt(squares)) ** 3) / 6
+        excess=math.sqrt(variance / squares) if squares > 0 else 1.0,
+        skewness=_skewness(linear / math.sqrt(squares), shares, counts)
         if is_open and squares > 0
         else 0.0,
     )
+
+
+def _skewness(parts: Array, shares: Array, counts: Counts) -> float:
+    """A sixth of the skewness of a sum of these parts, whose squares add up to 1, of units with
+    these shares of the weight; less what chance alone makes of units that are not skewed.
+
+    The square of such an estimate exceeds that of the true skewness by the estimate's variance.
+
+    Source: Efron (1987), JASA 82:171-185; Efron and Morris (1973), JASA 68:117-130, for the
+        shrinkage.
+    """
+    found = float(counts @ parts**3) / 6
+    return found * max(0.0, 1 - _chance(shares, counts) / found**2) if found else 0.0
+
+
+def _chance(shares: Array, counts: Counts) -> float:
+    """Variance of a sixth of the observed skewness of a sum of normal units with these shares.
+
+    For parts x = share x unit it is E[(sum x^3)^2 / (sum x^2)^3] / 36, and as 1 / q^3 is the
+    integral of t^2 exp(-tq) / 2 over t, the expectation is a product of ones of single units:
+    15 sum share^6 x the integral of t^2 / 2 (1 + 2 t share^2)^-3 prod (1 + 2 t share^2)^-1/2.
+    That the units' own mean is subtracted from them takes the part away which the sum of cubes
+    shares with it.
+    """
+    s2, s3, s4, s6 = (float(counts @ shares**power) for power in (2, 3, 4, 6))
+    squares = shares**2 / s2
+    logs = np.log1p(2 * _TIMES[:, None] * squares)
+    inner = np.exp(-3 * logs) @ (counts * squares**3)
+    whole = float(_TIME_WEIGHTS @ (_TIMES**2 / 2 * np.exp(-(logs @ counts) / 2) * inner))
+    return whole * (15 * s6 - 18 * s3 * s4 + 9 * s3**2 * s2) / s6 / 36
 
 
 def _degrees(shares: Array, counts: Counts) -> float:
     """Degrees of freedom of the variance of a mean whose units have these shares of the weight.
 
     Source: Bell and McCaffrey (2002), for units of equal variance: the expected value squared over
-        half the variance of the quadratic form sum (share x residual / (1 - share))^2.
+        half the variance of the quadratic form sum (share x residual)^2 / (1 - share), which is
+        their bias-reduced estimate.
     """
     if shares.max() > _ALL:
         return 1.0  # to 0.01, where the sums below cancel out
-    b = (shares / (1 - shares)) ** 2
+    b = shares**2 / (1 - shares)
     power = float(counts @ shares**2)
     diagonal = 1 - 2 * shares + power
     one, first, second = (float(counts @ (b * shares**k)) for k in range(3))
