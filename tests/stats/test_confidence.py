@@ -4,6 +4,7 @@ sacrebleu."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -469,7 +470,7 @@ def losses(each: object, tokens: object = 1.0) -> Array:
     return np.column_stack([-of_text * lengths, lengths])
 
 
-def labels(golds: list[int], given: list[int | None], metric: str) -> Array:
+def labels(golds: Sequence[int], given: Sequence[int | None], metric: str) -> Array:
     pairs = zip(golds, given, strict=True)
     return np.array([label_statistics(*pair, ["a", "b", "c"])[metric] for pair in pairs])
 
