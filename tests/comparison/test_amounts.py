@@ -35,3 +35,9 @@ def test_more_digits_only_where_a_shown_difference_leaves_its_own_interval():
     assert digits_of(row) == 2  # 52.34 to 51.26 is -1.08, in -1.09 to -1.07; -1.0 is not
     wide = make_row("t", "test", "acc", (0.5234, 0.5126), low=-0.05, high=0.03)
     assert digits_of(wide) == 1
+
+
+def test_huge_perplexities_have_an_exponent():
+    assert amount("token_ppl", 8.00895800e299) == "8.009e+299"
+    assert difference("token_ppl", 8.00895800e299) == "+8.009e+299"
+    assert difference("token_ppl", -123456.7) == "-123456.70"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from ft_harness.comparison import effects
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.sweep_sentences import state_sweep
@@ -307,8 +306,3 @@ def test_the_interval_of_a_mean_below_zero_holds_it(tmp_path: Path):
     (score,) = measure_sweep("mine", Axes([]), True, points).settings[0].scores
     assert score.low < score.mean < score.high
     assert score.low >= -1.0
-
-
-def test_scores_of_nats_have_no_smallest_value():
-    assert effects._within((-3.0, -1.0), *effects._range_of("preference_margin")) == (-3.0, -1.0)
-    assert effects._within((-3.0, 101.0), *effects._range_of("chrf")) == (0.0, 100.0)

@@ -42,6 +42,15 @@ def test_two_long_texts_are_too_few(tmp_path: Path) -> None:
     assert found.no_interval == "too few items for an interval"
 
 
+def test_an_end_beyond_the_range_of_a_float_is_not_given(tmp_path: Path) -> None:
+    texts = [[-10.0 * loss, 10.0] for loss in (1.0, 1.25, 1.5, 1.75, 2.0)]
+    ruined = [[-10.0 * loss, 10.0] for loss in (690.0, 690.0, 1.0, 1.0, 1.0)]
+    found = measure(tmp_path, "token_ppl", [texts, ruined])
+    assert found.delta is not None
+    assert (found.interval, found.p) == (None, None)
+    assert found.no_interval == "too few items for an interval"
+
+
 def test_a_value_that_is_undefined(tmp_path: Path) -> None:
     one_class = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]] * 20
     found = measure(tmp_path, "mcc", [one_class, one_class])

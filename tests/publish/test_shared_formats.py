@@ -228,16 +228,20 @@ def test_undefined_scores_and_other_scales_have_their_place(tmp_path: Path):
         make_score("mcc", value=-0.2, low=-0.5, high=0.1, n=9),
         make_score("chrf", value=41.5, n=9),
         make_score("byte_ppl", value=3.5, n=9, higher_is_better=False),
+        make_score("preference_margin", value=-2.5, n=9),
         make_score("a_strangers", value=7.0, n=9),
     ]
     record = record_of(scores, cluster="premise")
     content = json.loads(every_eval_ever_json(Evaluation(folder=tmp_path, record=record), 7.0))
     check_schema(content)
     found = {each["metric_config"]["metric_id"]: each for each in content["evaluation_results"]}
-    assert set(found) == {"mcc", "chrf", "byte_ppl", "a_strangers"}
+    assert set(found) == {"mcc", "chrf", "byte_ppl", "preference_margin", "a_strangers"}
     assert found["mcc"]["metric_config"]["min_score"] == -1
     assert found["chrf"]["metric_config"]["max_score"] == 100
+    assert found["byte_ppl"]["metric_config"]["min_score"] == 1
     assert found["byte_ppl"]["metric_config"]["max_score"] == "Infinity"
+    assert found["preference_margin"]["metric_config"]["min_score"] == "-Infinity"
+    assert found["preference_margin"]["metric_config"]["max_score"] == "Infinity"
     assert found["byte_ppl"]["metric_config"]["lower_is_better"]
     assert "score_type" not in found["a_strangers"]["metric_config"]
     uncertainty = found["mcc"]["score_details"]["uncertainty"]

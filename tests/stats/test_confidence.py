@@ -4,6 +4,7 @@ sacrebleu."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,12 @@ from ft_harness.stats import (
     confidence,
     mcnemar_mid_p,
     paired_interval,
+    possible_range,
     score_interval,
     wilson_interval,
 )
 from ft_harness.stats.units import make_units
-from ft_harness.stats.weighting import _degrees, _find_low
+from ft_harness.stats.weighting import _chance, _degrees, _find_low, _find_shape, _skewness
 
 Array = NDArray[np.float64]
 Clusters = NDArray[np.int64] | None
@@ -220,6 +222,8 @@ def test_clusters_of_unequal_size_change_the_number_of_items() -> None:
 def test_too_few_clusters_have_no_interval() -> None:
     scores = column(np.random.default_rng(1).random(20))
     assert score_interval(scores, F1, np.arange(20) // 10) is None
+    assert score_interval(scores, F1, np.arange(20) // 7) is None  # three
+    assert score_interval(scores, F1, np.arange(20) // 5) is not None
     assert compare(scores, scores + 0.1, F1, np.arange(20) // 10) == Confidence(None, None)
 
 
@@ -232,16 +236,61 @@ def test_degrees_of_freedom_of_equal_and_unequal_weights() -> None:
     assert _degrees(np.full(10, 0.1), np.ones(10, dtype=np.int64)) == pytest.approx(9.0)
     shares = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
     drawn = np.random.default_rng(1).normal(size=(400_000, 5))
-    rest = (drawn - (drawn @ shares)[:, None]) * shares / (1 - shares)
-    form = (rest**2).sum(axis=1)
+    rest = (drawn - (drawn @ shares)[:, None]) * shares
+    form = (rest**2 / (1 - shares)).sum(axis=1)
     expected = 2 * form.mean() ** 2 / form.var()
     assert _degrees(shares, np.ones(5, dtype=np.int64)) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_standard_error_of_long_and_short_texts() -> None:
+    """Losses a token that vary by 1 / sqrt(tokens) have a mean of the standard error 1 /
+    sqrt(tokens in all); over 4,000 sets of 20 texts the squares that the interval rests on have
+    that mean, where those of random weights are too small."""
+    tokens = np.array([2.0] * 12 + [10.0] * 6 + [40.0] * 2)
+    generator, found = np.random.default_rng(4), []
+    for _ in range(4000):
+        text = losses(3 + generator.normal(size=20) / np.sqrt(tokens), tokens)
+        sample = Sample((text,))
+        shape = _find_shape(sample, find_metric("token_ppl"))
+        mean = (text[:, 0].sum()) / tokens.sum()
+        parts = (text[:, 0] / tokens - mean) * tokens / tokens.sum()
+        found.append((parts**2).sum() * 20 / 21 * shape.excess**2)
+    assert np.mean(found) == pytest.approx(1 / tokens.sum(), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "within"),
+    [([1] * 30, 0.05), ([5] * 8 + [2] * 15 + [1] * 30, 0.1), ([*range(1, 41)], 0.1)],
+    ids=["equal", "three lengths", "all lengths"],
+)
+def test_what_chance_makes_of_skewness(sizes: list[int], within: float) -> None:
+    """Mean square of a sixth of the skewness of 20,000 sums of normal units."""
+    shares = np.array(sizes) / sum(sizes)
+    units = np.random.default_rng(8).normal(size=(20_000, len(shares)))
+    parts = shares * (units - (units @ shares)[:, None])
+    parts /= np.sqrt((parts**2).sum(axis=1, keepdims=True))
+    expected = ((parts**3).sum(axis=1) ** 2).mean() / 36
+    found = _chance(shares, np.ones(len(shares), dtype=np.int64))
+    assert found == pytest.approx(expected, rel=within)
+
+
+def test_skewness_is_less_what_chance_makes_of_it() -> None:
+    """A lone unit among 50 equal ones has all of it, a sixth; the skewness of n normal numbers has
+    the variance 6 (n - 2) / ((n + 1) (n + 3)), and that of their sum is 1 / sqrt(n) of theirs."""
+    even, one = np.full(50, 0.02), np.ones(50, dtype=np.int64)
+    lone = np.r_[1.0, np.zeros(49)]
+    chance = 6 * 48 / (51 * 53) / 50 / 36
+    assert _skewness(lone, even, one) == pytest.approx(1 / 6 - 6 * chance, rel=1e-4)
+    assert _skewness(-lone, even, one) == pytest.approx(-1 / 6 + 6 * chance, rel=1e-4)
+    none = np.r_[np.full(25, 0.02), np.full(25, -0.02)] * 50**0.5
+    assert _skewness(none, even, one) == 0.0
 
 
 def test_two_texts_that_hold_all_tokens_have_no_interval() -> None:
     few = np.array([[-2000.0, 1000.0], [-2500.0, 1000.0]] + [[-2.0, 1.0]] * 30)
     assert score_interval(few, find_metric("token_ppl")) is None
-    assert score_interval(few[2:] * [[1.1, 1.0]], find_metric("token_ppl")) is not None
+    rest = few[2:] * np.column_stack([np.linspace(0.9, 1.1, 30), np.ones(30)])
+    assert score_interval(rest, find_metric("token_ppl")) is not None
 
 
 def test_perplexities_are_positive_and_compared_by_their_ratio() -> None:
@@ -306,10 +355,11 @@ def test_two_rows_of_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_undefined_values_have_no_interval() -> None:
     share = Metric("marked", marked, edges_of=lambda sides: [np.zeros((0, 2, 2)) for _ in sides])
-    unmarked, half = np.array([[0.0, 0.0]] * 4), np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
+    unmarked, half = np.array([[0.0, 0.0]] * 6), np.array([[1.0, 1.0]] * 3 + [[0.0, 1.0]] * 3)
     assert score_interval(unmarked, share) is None
     assert compare(unmarked, half, share) == Confidence(None, None)
-    assert compare(half, half, share).p == 1.0
+    assert compare(half, half[::-1], share).p == pytest.approx(1.0, abs=0.03)
+    assert compare(half, half, share) == Confidence(None, None)  # [0, 0] is no interval
     assert compare(column([1.0]), column([0.5])) == Confidence(None, None)
 
 
@@ -396,3 +446,117 @@ def test_few_clusters_give_no_impossible_ends() -> None:
     assert change is not None
     assert 0 <= score[0] < score[1] <= 1
     assert -1 <= change[0] < change[1] <= 1
+
+
+# --- edge data
+
+
+def test_possible_values() -> None:
+    """Nats have no ends, a perplexity is at least 1 and has no largest value."""
+    expected = {
+        "preference_margin": ((-math.inf, math.inf), (-math.inf, math.inf)),
+        "token_ppl": ((1.0, math.inf), (-math.inf, math.inf)),
+        "chrf": ((0.0, 100.0), (-100.0, 100.0)),
+        "mcc": ((-1.0, 1.0), (-2.0, 2.0)),
+    }
+    for name, (of_value, of_difference) in expected.items():
+        assert possible_range(find_metric(name)) == of_value
+        assert possible_range(find_metric(name), is_difference=True) == of_difference
+
+
+def losses(each: object, tokens: object = 1.0) -> Array:
+    of_text = np.array(each, dtype=np.float64)
+    lengths = np.broadcast_to(np.array(tokens, dtype=np.float64), of_text.shape)
+    return np.column_stack([-of_text * lengths, lengths])
+
+
+def labels(golds: Sequence[int], given: Sequence[int | None], metric: str) -> Array:
+    pairs = zip(golds, given, strict=True)
+    return np.array([label_statistics(*pair, ["a", "b", "c"])[metric] for pair in pairs])
+
+
+def test_a_difference_of_all_items_lies_in_its_interval() -> None:
+    """All 100 items gained: half of the distribution is at 1 itself."""
+    assert paired_interval(100, 0, 100)[1] == 1.0  # type: ignore[index]
+    assert paired_interval(0, 100, 100)[0] == -1.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+@pytest.mark.parametrize("score", ["f1", "recall"])
+def test_items_of_one_class_have_an_interval_with_a_width(score: str, average: str) -> None:
+    """All 40 right: an unseen item, missed, has the weight w of one among 41, and the recall is
+    1 - w, F1 (2 - 2 w) / (2 - w). Half of beta(1, 40) above w is 2.28 %: w = 1 - 0.0456^(1/40)."""
+    name = f"{score}_{average}"
+    right = labels([0] * 40, [0] * 40, name)
+    found = score_interval(right, find_metric(name))
+    w = 1 - 0.0456 ** (1 / 40)
+    assert found is not None
+    assert found[0] == pytest.approx(
+        1 - w if score == "recall" else (2 - 2 * w) / (2 - w), abs=0.01
+    )
+    assert found[1] == 1.0
+
+
+def test_fewer_than_five_items_have_no_interval() -> None:
+    """Four items that all change one way do so by chance in one set of eight: no test of theirs
+    could be below 0.05."""
+    worse, better = np.linspace(0.1, 0.2, 5)[:, None], np.linspace(0.7, 0.9, 5)[:, None]
+    assert compare(worse[:4], better[:4]) == Confidence(None, None)
+    assert score_interval(worse[:4], F1) is None
+    assert compare(worse, better).interval is not None
+    assert score_interval(np.zeros((0, 1)), F1) is None
+
+
+def test_two_items_of_one_class_show_no_difference() -> None:
+    for name in ("f1_macro", "recall_macro", "precision_macro", "balanced_acc", "f1_weighted"):
+        right, wrong = (labels([0, 0], given, name) for given in ([0, 0], [1, 1]))
+        for sides in ((right, wrong), (wrong, right)):
+            found = compare(*sides, find_metric(name))
+            assert found.p is None or found.p > 0.05, name
+
+
+@pytest.mark.parametrize("name", ["preference_margin", "token_ppl"])
+def test_values_without_an_end_that_are_all_alike_have_no_interval(name: str) -> None:
+    """Nothing tells how far another item could be: an interval would have no width."""
+    one, other = (
+        (losses([each] * 30) if name == "token_ppl" else column([each] * 30)) for each in (0.1, 2.3)
+    )
+    metric = find_metric(name)
+    assert score_interval(one, metric) is None
+    assert compare(one, one, metric) == Confidence(None, None)
+    assert compare(one, other, metric) == Confidence(None, None)
+
+
+def test_a_perplexity_is_never_below_1() -> None:
+    """Four certain texts of five, and one that is not: Student's quantile alone would go below."""
+    low, high = score_interval(losses([0, 0, 0, 0, 5.0]), find_metric("token_ppl")) or (0.0, 0.0)
+    assert 1.0 <= low < math.e < high
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned"),
+    [([2.0] * 5, [690.0, 1, 1, 1, 1]), ([2.0, 2.5, 2.1, 2.2, 2.3], [690.0] * 5),
+     ([0.01, 0.02, 0.0, 0.01, 0.04], [2.0] * 5), ([0.0] * 8, [60.0] + [0.5] * 7)],
+)  # fmt: skip
+def test_p_agrees_with_the_interval_of_a_few_texts(base: list[float], tuned: list[float]) -> None:
+    for sides in ((base, tuned), (tuned, base)):
+        found = compare(losses(sides[0]), losses(sides[1]), find_metric("token_ppl"))
+        assert found.interval is not None
+        assert found.p is not None
+        assert (found.p < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+
+
+@pytest.mark.parametrize("longest", [1e5, 1e6, 1e7, 1e9])
+def test_one_text_that_holds_all_tokens_leaves_one_degree(longest: float) -> None:
+    """By exact fractions the degrees of freedom are 1 to 6e-9, though the sums cancel out."""
+    tokens = np.array([longest, 3, 2, 5, 4])
+    assert _degrees(tokens / tokens.sum(), np.ones(5, dtype=np.int64)) == pytest.approx(1.0)
+    text = losses([2.0, 1, 3, 2, 1], tokens)
+    assert score_interval(text, find_metric("token_ppl")) is None
+
+
+def test_an_end_beyond_the_range_of_a_float_is_not_given() -> None:
+    """A perplexity of exp(100.8), of five texts of which one has a loss of 500: the upper end would
+    lie above exp(709)."""
+    found = score_interval(losses([500.0, 1, 1, 1, 1]), find_metric("token_ppl"))
+    assert found is None

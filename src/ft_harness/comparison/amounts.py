@@ -14,6 +14,7 @@ from ft_harness.stats import ALPHA
 
 NONE = "-"
 MOST_DECIMALS = 6
+_HUGE = 1e9  # from here on with an exponent
 _FOREIGN_DIGITS = 4  # of a metric that only another program knows
 # relative and absolute difference up to which two ends of an interval are one number
 _SAME, _ZERO = 1e-9, 1e-12
@@ -65,9 +66,16 @@ def amount(metric: str, value: float | None, digits: int | None = None) -> str:
     are given."""
     if value is None:
         return NONE
-    # The `z` of the format writes -0.0 as 0.0.
-    shown = f"{_factor(metric) * value:z.{_usual_digits(metric) if digits is None else digits}f}"
+    shown = _write(metric, value, digits)
     return f"{shown} %" if scale_of(metric) == 1 else shown
+
+
+def _write(metric: str, value: float, digits: int | None, sign: str = "") -> str:
+    shown, places = _factor(metric) * value, _usual_digits(metric) if digits is None else digits
+    # A perplexity of a ruined model can have 300 digits before the point.
+    if abs(shown) >= _HUGE:
+        return f"{shown:{sign}.4g}"
+    return f"{shown:{sign}z.{places}f}"  # the `z` writes -0.0 as 0.0
 
 
 def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
@@ -75,7 +83,7 @@ def difference(metric: str, delta: float | None, digits: int | None = None) -> s
     1."""
     if delta is None:
         return NONE
-    return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
+    return _write(metric, delta, digits, "+")
 
 
 def on_scale(metric: str, delta: float) -> float:

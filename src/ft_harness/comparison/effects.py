@@ -3,7 +3,6 @@ against the reference."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,10 +163,10 @@ class _Pairing:
         spread = None
         if len(items) == 1 and len(known) == len(values) and len({*map(len, known)}) == 1:
             spread = stats.seed_spread(deltas, np.array(known))
-        least, most = _range_of(metric)
         # Student's quantile is 12.7 at one degree of freedom, so that with two seeds the interval
         # of an accuracy can reach beyond what is possible.
-        low, high = _within(spread.interval if spread else None, least - most, most - least)
+        possible = stats.possible_range(find_metric(metric), is_difference=True)
+        low, high = _within(spread.interval if spread else None, *possible)
         return Change(
             before=before, after=after, delta=float(deltas.mean()), low=low, high=high,
             p=spread.p if spread else None, seeds=len(values), n=n,
@@ -303,13 +302,7 @@ def _interval(
     # knows how few items there are.
     if low == high:  # neither seeds nor items differ
         return ends
-    return _within((low, high), *_range_of(metric))
-
-
-def _range_of(metric: str) -> tuple[float, float]:
-    """The least and the largest possible value."""
-    found = find_metric(metric)
-    return (-math.inf, math.inf) if math.isnan(found.scale) else (found.least, found.scale)
+    return _within((low, high), *stats.possible_range(find_metric(metric)))
 
 
 def _within(

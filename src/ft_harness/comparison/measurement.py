@@ -243,7 +243,11 @@ def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Diff
     if math.isinf(metric.scale) and measured.base is not None:
         # A log ratio r from a base b is a difference of b (e^r - 1), which is what the row's other
         # numbers are in.
-        interval = measured.base * math.expm1(interval[0]), measured.base * math.expm1(interval[1])
+        with np.errstate(over="ignore"):
+            low, high = (float(measured.base * np.expm1(end)) for end in interval)
+        if not math.isfinite(high):
+            return replace(measured, no_interval="too few items for an interval")
+        interval = low, high
         methods = f"{methods[0]}, log ratio", f"{methods[1]}, log ratio"
     return replace(
         measured, interval=interval, p=found.p, interval_method=methods[0], p_method=methods[1]

@@ -113,7 +113,7 @@ def _ece(sums: Sums, n: int) -> Values:
 
 def _edges(sides: Sequence[Sums]) -> list[Sums]:
     """For each gold label that occurs and each other one: given the right label, or the other,
-    for each side [G, 2, 3 x classes]."""
+    for each side [G, 2, 3 x classes]. Where one alone occurs: given the right one, or none."""
     return [_label_pairs(side) for side in sides]
 
 
@@ -128,11 +128,15 @@ def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
     golds, others = (grid.ravel() for grid in np.meshgrid(found, found, indexing="ij"))
     if len(found) > _MOST_PAIRED:  # a label's items then all have one and the same mistake
         golds, others = found, np.roll(found, 1)
-    golds, others = golds[golds != others], others[golds != others]
+    if len(found) > 1:
+        golds, others = golds[golds != others], others[golds != others]
+    else:  # twice, since a single kind would be items that differ by degree
+        golds = others = np.repeat(found, 2)
     edges = np.zeros((len(golds), 2, labels, 3))
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
+    edges[place, 1, golds, 1] = 0  # where one label alone occurs, its mistake names none
     flat = edges.reshape(len(golds), 2, 3 * labels)
     flat.flags.writeable = False
     return flat

@@ -49,6 +49,7 @@ def per_unit(name: str, definition: str) -> Metric:
         _perplexity,
         higher_is_better=False,
         scale=math.inf,
+        least=1.0,
         digits=2,
         edges_of=_edges,
         weight=1,
@@ -63,6 +64,7 @@ METRICS = [
         _item_mean,
         higher_is_better=False,
         scale=math.inf,
+        least=1.0,
         digits=2,
         # a mean of exponentials: a few items make it, and no interval holds for fewer than
         # thousands

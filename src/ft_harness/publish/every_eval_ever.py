@@ -17,7 +17,7 @@ from ft_harness.metrics import find_metric
 from ft_harness.paths import is_hub_id
 from ft_harness.publish.base_name import shown_base
 from ft_harness.records import Evaluation, Record, Score
-from ft_harness.stats import wilson_interval
+from ft_harness.stats import possible_range, wilson_interval
 from ft_harness.storage import canonical_json, sha256_text
 
 SCHEMA_VERSION = "0.3.0"
@@ -159,12 +159,8 @@ def _metric(score: Score) -> dict[str, Any]:
     if scale is None:
         limits: dict[str, Any] = {}
     else:
-        highest = "Infinity" if math.isinf(scale) else scale
-        limits = {
-            "score_type": "continuous",
-            "min_score": _lowest(score.metric),
-            "max_score": highest,
-        }
+        least, most = map(_limit, possible_range(find_metric(score.metric)))
+        limits = {"score_type": "continuous", "min_score": least, "max_score": most}
     unit = {1.0: "proportion", 100.0: "points"}.get(scale or 0.0)
     return {
         "metric_id": score.metric,
@@ -175,11 +171,8 @@ def _metric(score: Score) -> dict[str, Any]:
     }
 
 
-def _lowest(metric: str) -> float:
-    """Of a correlation -1, of a perplexity 1, of all others 0."""
-    if metric == "mcc":
-        return -1.0
-    return 1.0 if metric.endswith("_ppl") else 0.0
+def _limit(value: float) -> float | str:
+    return str(value).replace("inf", "Infinity") if math.isinf(value) else value
 
 
 def _uncertainty(record: Record, score: Score) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ft_harness.stats.power import (
     needed_for_share,
 )
 from ft_harness.stats.quantiles import ALPHA, MIN_PAIRS, Interval
-from ft_harness.stats.sample import Resampling, Sample
+from ft_harness.stats.sample import Resampling, Sample, possible_range
 from ft_harness.stats.seeds import seed_spread
 from ft_harness.stats.shares import mcnemar_mid_p, paired_interval, wilson_interval
 from ft_harness.stats.units import influence

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ft_harness.stats.quantiles import Interval
 from ft_harness.stats.units import (
     Aggregate,
     Array,
@@ -40,8 +41,8 @@ class Measure(Protocol):
     Attributes:
         aggregate: its value from summed statistics.
         scale: its largest value; infinite: none, and the interval is made on the scale of the
-            logarithm.
-        least: its smallest value.
+            logarithm; NaN: it has neither a largest nor a smallest value.
+        least: its smallest value, where it has one.
         binary: each item is 0 or 1 and the value their mean.
         edges: statistics [n, K] of each side -> [G, 2, K] of each side, the statistics of an item
             that the test set lacks, at the two ends of what is possible, for each of G kinds of
@@ -63,6 +64,15 @@ class Measure(Protocol):
     def edges(self) -> Callable[[Sequence[Array]], list[Array]]: ...
     @property
     def weight(self) -> int | None: ...
+
+
+def possible_range(measure: Measure, is_difference: bool = False) -> Interval:
+    """The smallest and the largest value of a measure, or of the difference of two values; infinite
+    where there is none."""
+    if math.isnan(measure.scale):
+        return -math.inf, math.inf
+    reach = measure.scale - measure.least
+    return (-reach, reach) if is_difference else (measure.least, measure.scale)
 
 
 class Sample:
@@ -93,15 +103,28 @@ class Sample:
         """The random weights, as `draw_weights` gives them."""
         return draw_weights(self.units, self.resampling.rounds, self.resampling.seed)
 
-    def value(self, measure: Measure, sums: Array) -> Array:
-        """The measure of sums [..., sides x K + 1], tuned minus base where there are two sides; on
-        the scale of the logarithm for a measure without a largest value."""
+    def values(self, measure: Measure, sums: Array) -> Array:
+        """The measure of sums [..., sides x K + 1] on each side [..., sides]; on the scale of the
+        logarithm for a measure without a largest value."""
         shape = *sums.shape[:-1], len(self.sides), self.sides[0].shape[1]
         values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
         if math.isinf(measure.scale):
             values = np.log(values)
+        return values
+
+    def value(self, measure: Measure, sums: Array) -> Array:
+        """As `values`, tuned minus base where there are two sides [...]."""
+        values = self.values(measure, sums)
         first: Array = values[..., 0]
         return first if len(self.sides) == 1 else values[..., 1] - first
+
+    def bounds(self, measure: Measure) -> Interval:
+        """The smallest and the largest `value`."""
+        least, most = possible_range(measure, is_difference=len(self.sides) == 2)
+        # where two sides are compared, the difference of logarithms has no ends either
+        if math.isinf(measure.scale) and len(self.sides) == 1:
+            least = math.log(least) if least > 0 else -math.inf
+        return least, most
 
     def unseen(self, measure: Measure) -> tuple[Array, Array]:
         """(the lowest, the highest) row of one item that the sample lacks: of all that the measure

@@ -74,7 +74,9 @@ def paired_interval(gained: int, lost: int, n: int) -> Interval | None:
             np.column_stack([ends[:, 0], middle]),
         )
     low, high = ends.mean(axis=1)
-    return float(low), float(high)
+    observed = (gained - lost) / n
+    # the difference itself stays inside despite rounding
+    return min(float(low), observed), max(float(high), observed)
 
 
 def _chance_below(
