@@ -254,7 +254,7 @@ def train_stage(
         if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
             say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
-        card = train(plan, experiment.folder, scorer)
+        card = train(plan, experiment.folder, scorer, say)
         check_kept(before)
         return card
 
