@@ -2,8 +2,8 @@
 
     python killed_at.py PATTERN TIMES ARGUMENT...
 
-where the pattern is searched in `open PATH` of files that are written and in `rename PATH PATH`,
-and the process ends before it does that for the TIMES-th time.
+where the pattern is searched in `open PATH` of files that are written, `rename PATH PATH` and
+`rmtree PATH`, and the process ends before it does that for the TIMES-th time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 class _Watch:
-    """An audit hook, which sees what Python opens and renames; nothing of the program is replaced."""
+    """An audit hook, which sees what Python opens, renames and deletes; nothing of the program is replaced."""
 
     def __init__(self, pattern: str, times: int) -> None:
         self.pattern, self.left = re.compile(pattern), times
@@ -26,6 +26,8 @@ class _Watch:
             done = f"open {given[0]}"
         elif event == "os.rename":
             done = f"rename {given[0]} {given[1]}"
+        elif event == "shutil.rmtree":
+            done = f"rmtree {given[0]}"
         else:
             return
         if self.pattern.search(done):

@@ -274,19 +274,20 @@ def test_killed_anywhere_it_ends_with_the_same_rows(ft, write, tmp_path: Path):
 
 CHECKPOINTS = f"adapters/{FIRST}/checkpoints"
 MOMENTS: list[tuple[str, int, list[str]]] = [
-    # (before this is written or renamed, for which time, the step that this start continues from)
+    # (before this is written, renamed or deleted, for which time, the step that this start continues from)
     (f"open .*/adapters/{FIRST}/history.jsonl$", 33, []),  # in the middle, after one checkpoint
     (f"open .*{CHECKPOINTS}/.unfinished/checkpoint-40/.progress.json", 1, ["20"]),
     (f"rename .*{CHECKPOINTS}/.unfinished/checkpoint-40 ", 1, ["20"]),  # whole, but unnamed
     (f"rename .*{CHECKPOINTS}/checkpoint-20 ", 1, ["20"]),  # an old one is about to go
     (f"rename .*/adapters/{FIRST}/.card.json", 1, ["60"]),  # trained, but not finished
-    (f"open .*/results/{FIRST}/responses", 1, ["120"]),  # finished, not scored
+    (f"rmtree .*{CHECKPOINTS}$", 1, ["120"]),  # finished, which they outlive
+    (f"open .*/results/{FIRST}/responses", 1, []),  # not scored
     (f"open .*/adapters/{SECOND}/history.jsonl$", 80, []),
     ("rename .*/reports/mine/.rows.json", 1, ["40"]),
 ]
 
 
-@pytest.mark.slow  # a sweep in nine processes
+@pytest.mark.slow  # a sweep in ten processes
 def test_killed_around_its_checkpoints_it_continues_from_them(ft, write, local, tmp_path: Path):
     command = ["sweep", str(write(SIZES, STEPS)), "--out", str(tmp_path / "killed")]
     script = Path(__file__).with_name("killed_at.py")
@@ -301,6 +302,7 @@ def test_killed_around_its_checkpoints_it_continues_from_them(ft, write, local, 
     assert code == 0, err
     assert "continues from" not in err
     assert rows(tmp_path / "killed") == local
+    assert not list((tmp_path / "killed").glob("adapters/*/checkpoints"))
 
 
 @pytest.mark.slow  # three trainings

@@ -73,6 +73,9 @@ class SettingScore(Frozen):
     high: float | None
     deviation: float | None = Field(description="standard deviation over the seeds; null: one")
     n: int = Field(description="items of a seed, the fewest")
+    same_items: bool = Field(
+        default=True, description="whether all seeds have the same; else the mean has no interval"
+    )
     base: float | None = Field(
         default=None, description="of the base scored the same way; null: nothing was trained"
     )
@@ -84,7 +87,7 @@ class SettingScore(Frozen):
 
 
 class Effort(Frozen):
-    """What a setting takes, the mean over its seeds."""
+    """What a setting takes, the mean over its seeds; a stretch with all those that led there."""
 
     parameters: int | None = Field(description="of the base model; null: not known")
     trainable_parameters: int = Field(description="0: nothing was trained")
@@ -92,6 +95,16 @@ class Effort(Frozen):
     seconds: float | None = Field(
         description="of training, of scoring where nothing was trained; null: not known"
     )
+
+    def add(self, later: Effort) -> Effort:
+        """With what another training takes that goes on from this one."""
+        known = self.seconds is not None and later.seconds is not None
+        return later.model_copy(
+            update={
+                "rows": self.rows + later.rows,
+                "seconds": (self.seconds or 0.0) + (later.seconds or 0.0) if known else None,
+            }
+        )
 
 
 class Setting(Frozen):

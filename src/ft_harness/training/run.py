@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,12 @@ from ft_harness.records import Card, HistoryEntry
 from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
-from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints, step_of
+from ft_harness.training.checkpoints import (
+    CHECKPOINTS,
+    clear_checkpoints,
+    open_checkpoints,
+    step_of,
+)
 from ft_harness.training.cost import Spent, largest_peaks, measure_cost
 from ft_harness.training.distributed import place, share_out
 from ft_harness.training.known_answers import find_known_answers
@@ -102,7 +106,7 @@ def train(
             card = _card(plan, folder, history, found)
             # The card last: its presence says that the adapter is finished.
             write_card(folder, card)
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            clear_checkpoints(folder)
     return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
 
 
