@@ -46,15 +46,16 @@ class Change(Frozen):
         """The difference as a reader subtracts the shown scores, and the decimals of all.
 
         With several seeds, it has enough decimals to equal the rounded mean of the seeds' own
-        differences too, which a report shows elsewhere.
+        differences too, which a report shows elsewhere; the usual ones where none are enough, as
+        for thirds.
         """
-        delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
+        usual = delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
         if delta is None or self.delta is None or self.seeds == 1:
-            return delta, digits
-        while digits < MOST_DECIMALS and difference(metric, delta, digits) != difference(
-            metric, self.delta, digits
-        ):
+            return usual
+        while difference(metric, delta, digits) != difference(metric, self.delta, digits):
             digits += 1
+            if digits > MOST_DECIMALS:
+                return usual
             delta = shown_delta(metric, self.before, self.after, digits)
         return delta, digits
 
