@@ -13,7 +13,7 @@ import scipy.stats
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.sweep_sentences import state_sweep
-from ft_harness.comparison.sweep_study import PointResult, SweepStudy
+from ft_harness.comparison.sweep_study import Effort, PointResult, SweepStudy
 from tests.builders.records import label_samples, make_record, make_score, write_evaluation
 
 AXES = Axes([["data.train_size"]])
@@ -171,9 +171,14 @@ def test_seeds_on_different_items_have_a_mean_and_no_two_level_interval(measured
         for size, right in ((400, [1, 1, 0, 0]), (800, [1, 1, 1, 0]))
         for seed in (0, 1)
     ]
-    (effect,) = measure_sweep("mine", AXES, True, points).effects
+    study = measure_sweep("mine", AXES, True, points)
+    (effect,) = study.effects
     assert effect.change.delta == pytest.approx(0.25)
     assert (effect.change.low, effect.change.p, effect.p_adjusted) == (None, None, None)
+    why = "Scores and differences over several seeds have no interval: each seed drew other items"
+    assert state_sweep(study)[1].startswith(why)
+    alike = [measured(400, seed, [1, 1, 0]) for seed in (2, 3)]
+    assert why not in " ".join(state_sweep(measure_sweep("mine", AXES, True, alike)))
 
 
 def test_other_items_are_not_compared(measured):
@@ -259,7 +264,30 @@ def test_overfitting_begins_behind_the_best_stretch(measured):
     assert said.startswith("Overfitting begins after num_train_epochs 1, 1: from there to the last")
     assert "which is within noise" in said
     rising = measure_sweep("mine", axes, True, points[:2])
-    assert state_sweep(rising)[-1] == "The last stretch is the best: no overfitting is seen."
+    assert state_sweep(rising)[-1] == (
+        "The last stretch is the best on validation: no overfitting is seen."
+    )
+
+
+def test_a_stretch_costs_what_led_there_too(measured, monkeypatch):
+    """Trainings of 64, 64 and 192 rows in 2, 3 and 6 seconds, beside those of another rate."""
+    axes = Axes([["train.num_train_epochs"], ["train.learning_rate"]], ["train.num_train_epochs"])
+    took = [(64, 2.0), (64, 3.0), (192, 6.0), (640, 20.0), (640, None)]
+    own = iter(
+        Effort(parameters=9, trainable_parameters=3, rows=rows, seconds=seconds)
+        for rows, seconds in took
+    )
+    monkeypatch.setattr(effects, "_effort", lambda done: next(own))
+    points = []
+    for number, (rate, stretches) in enumerate([(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]):
+        made = measured(400 + number, 0, [1] * 5)
+        epochs = [1.0, 1.0, 3.0][:stretches]
+        values = {"train.num_train_epochs": epochs, "train.learning_rate": rate}
+        point = made.point.model_copy(update={"values": values})
+        points.append(Measured(point, made.evaluations, {}))
+    found = [each.effort for each in measure_sweep("mine", axes, True, points).settings]
+    assert [each.rows for each in found] == [64, 128, 320, 640, 1280]
+    assert [each.seconds for each in found] == [2.0, 5.0, 11.0, 20.0, None]
 
 
 def test_stretches_whose_points_failed_are_judged_by_what_there_is(measured):

@@ -25,3 +25,10 @@ def test_several_seeds_are_shown_so_that_their_mean_is_the_rounded_one_too():
 def test_no_difference_is_none():
     made = change(0.5, 0.6, 0.1, seeds=3).model_copy(update={"before": None, "delta": None})
     assert made.shown("acc") == (None, 1)
+
+
+def test_scores_that_never_add_up_have_the_usual_decimals():
+    """26.666... % and 28.333... %: the difference of what is shown is 1.66...6 with however many
+    decimals, the exact one 1.66...7."""
+    made = change(4 / 15, 17 / 60, 1 / 60, seeds=3).model_copy(update={"low": None, "high": None})
+    assert made.shown("exact_match") == (0.016, 1)

@@ -36,12 +36,12 @@ def kill_in_training(
     """Calls `kill(process)` once, when an adapter's first checkpoint is there.
 
     The process is stopped meanwhile, as a short training may end before it is killed, and goes on
-    after that, if it can.
+    after that, if it can. Processes that import everything may need minutes before they train.
     """
 
     def wait() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + 900
+        while time.monotonic() < deadline and not (folder / "card.json").is_file():
             if list(folder.glob("checkpoints/checkpoint-*")) and (found := in_folder(folder)):
                 with suppress(psutil.NoSuchProcess):
                     found[0].suspend()

@@ -11,7 +11,8 @@ from ft_harness.errors import ResourceError
 from ft_harness.pipeline.point_runner import PointRunner
 from ft_harness.stats.power import holm_factor
 from tests.builders.command import assert_three_lines
-from tests.sweep.test_running import SIZES, report
+from tests.sweep.killing import SIZES
+from tests.sweep.test_running import report
 
 CHOICE = (
     "sweep: {vary: {data.train_size: [16, 32, 64], train.num_train_epochs: [1, 4]}, "
@@ -56,6 +57,21 @@ def test_a_further_look_at_test_is_counted(ft, write, tmp_path: Path):
     assert code == 0
     assert report(tmp_path, "sweep.json")["choice"]["looks"] == ["mine-r_2", "mine-r_4"]
     assert "so far: 2 adapters" in out
+
+
+@pytest.mark.slow  # three sweeps
+def test_looks_are_those_of_this_recipe_alone(ft, write, tmp_path: Path):
+    """Another sweep's name begins alike; a point whose adapter another sweep has made is one."""
+    recipe = write("sweep: {vary: {adapter.r: [2, 4]}}")
+    assert ft("sweep", recipe, "--name", "mine-big")[0] == 0
+    other = write("sweep: {vary: {adapter.r: [8, 16]}}")
+    assert ft("sweep", other, "--name", "mine-other")[0] == 0
+    write("sweep: {vary: {adapter.r: [2, 4]}, choose: {by: acc}}")
+    code, out, err = ft("sweep", recipe)
+    assert code == 0, err
+    assert err.count("finished already") == 2
+    assert report(tmp_path, "sweep.json")["choice"]["looks"] == ["mine-big-r_2"]
+    assert "so far: 1 adapter of this recipe" in out
 
 
 def test_a_metric_that_is_not_scored_is_named_before_anything_runs(ft, write, no_model):

@@ -308,3 +308,13 @@ def test_ten_thousand_points_can_be_meant(make):
     with pytest.raises(ConfigError, match="400 points"):
         make(section)
     assert len(make(section, accepted=True).points) == 400
+
+
+def test_a_name_that_begins_alike_is_another_sweeps(make):
+    grid = make("sweep: {vary: {train.lr_scheduler_kwargs.num_cycles: [1, 2], adapter.r: [4, 8]}}")
+    own = [
+        "mine", "mine-r_4", "mine-num_cycles_1-r_4", "mine-train_size_200-seed_0",
+        "mine-train_seed_1-eval_seed_0", "mine-0123abcd", "mine-learning_rate_0.1-0123abcd",
+    ]  # fmt: skip
+    others = ["mine-big", "mine-big-r_4", "mine-rank_4", "mines-r_4", "other", "mine-r"]
+    assert [each for each in [*own, *others] if grid.has_named(each)] == own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -22,8 +23,7 @@ from ft_harness.errors import ResourceError
 from ft_harness.pipeline import point_runner, preflight, stages
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer, review_rows, write_jsonl
-
-SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
+from tests.sweep.killing import FIRST, SECOND, SIZES, STEPS, rows
 
 
 def report(folder: Path, name: str = "rows.json"):
@@ -272,6 +272,39 @@ def test_killed_anywhere_it_ends_with_the_same_rows(ft, write, tmp_path: Path):
     assert json.dumps(report(out, "sweep.json")["effects"]) == swept
 
 
+CHECKPOINTS = f"adapters/{FIRST}/checkpoints"
+MOMENTS: list[tuple[str, int, list[str]]] = [
+    # (before this is written, renamed or deleted, for which time, the step that this start continues from)
+    (f"open .*/adapters/{FIRST}/history.jsonl$", 33, []),  # in the middle, after one checkpoint
+    (f"open .*{CHECKPOINTS}/.unfinished/checkpoint-40/.progress.json", 1, ["20"]),
+    (f"rename .*{CHECKPOINTS}/.unfinished/checkpoint-40 ", 1, ["20"]),  # whole, but unnamed
+    (f"rename .*{CHECKPOINTS}/checkpoint-20 ", 1, ["20"]),  # an old one is about to go
+    (f"rename .*/adapters/{FIRST}/.card.json", 1, ["60"]),  # trained, but not finished
+    (f"rmtree .*{CHECKPOINTS}$", 1, ["120"]),  # finished, which they outlive
+    (f"open .*/results/{FIRST}/responses", 1, []),  # not scored
+    (f"open .*/adapters/{SECOND}/history.jsonl$", 80, []),
+    ("rename .*/reports/mine/.rows.json", 1, ["40"]),
+]
+
+
+@pytest.mark.slow  # a sweep in ten processes
+def test_killed_around_its_checkpoints_it_continues_from_them(ft, write, local, tmp_path: Path):
+    command = ["sweep", str(write(SIZES, STEPS)), "--out", str(tmp_path / "killed")]
+    script = Path(__file__).with_name("killed_at.py")
+    for pattern, times, steps in MOMENTS:
+        done = subprocess.run(
+            [sys.executable, script, pattern, str(times), *command], capture_output=True, text=True
+        )
+        assert done.returncode == -signal.SIGKILL, (pattern, done.stderr)
+        said = re.findall(r"continues from the checkpoint of step (\d+)", done.stderr)
+        assert said == steps, pattern
+    code, _, err = ft(*command)
+    assert code == 0, err
+    assert "continues from" not in err
+    assert rows(tmp_path / "killed") == local
+    assert not list((tmp_path / "killed").glob("adapters/*/checkpoints"))
+
+
 @pytest.mark.slow  # three trainings
 def test_stretches_go_on_from_each_other(ft, write, tmp_path: Path):
     recipe = write("sweep: {stretches: {train.num_train_epochs: [1, 2]}}")
@@ -295,6 +328,14 @@ def test_bases_alone_are_scored_from_one_load(ft, write, loads, scored, tmp_path
         {"eval.num_fewshot": shots} for shots in (0, 1, 3)
     ]
     assert [each["seeds"] for each in found["settings"]] == [2, 2, 2]
+
+
+def test_where_nothing_is_trained_no_difference_can_be_required(ft, write, no_model):
+    section = "sweep: {trains: false, vary: {eval.num_fewshot: [0, 1]}}"
+    for more in ([], ["--dry-run"]):
+        code, _, err = ft("sweep", write(section), "--require", "acc>=+2", *more)
+        assert code == 2
+        assert_three_lines(err, "--require 'acc>=+2': nothing is trained", "leave it out")
 
 
 def test_several_bases_are_loaded_once_each(ft, write, loads, model_folder, tmp_path: Path):

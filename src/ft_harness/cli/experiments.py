@@ -185,7 +185,7 @@ def run(recipe: RecipeArgument, given: Options) -> None:
     if given["dry_run"] is not None:
         from ft_harness.pipeline import dry_run
 
-        _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None))
+        _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None, given["require"]))
         return
     from ft_harness.pipeline import run_or_reuse
 
@@ -215,7 +215,7 @@ def _sweep(request: Request, given: Options) -> None:
 
     found = sweeps.read_sweep(request, given["out"], command_line(), given["trust_task_code"])
     if given["dry_run"] is not None:
-        _print_estimate(sweeps.estimate_sweep(found, given["dry_run"] or None))
+        _print_estimate(sweeps.estimate_sweep(found, given["dry_run"] or None, given["require"]))
         return
     options = (given["max_hours"], given["require"], given["executor"])
     study, path = sweeps.run_sweep(found, say, *options)

@@ -76,7 +76,7 @@ def measure_sweep(name: str, axes: Axes, trains: bool, measured: Sequence[Measur
     groups: dict[str, _Group] = {}
     for each in measured:
         groups.setdefault(repr(each.point.values), []).append(each)
-    settings = [_setting(group) for group in groups.values()]
+    settings = _add_efforts([_setting(group) for group in groups.values()], axes.stretches)
     # The grid marks one setting, whose seeds are all marked alike.
     (reference,) = (group for group in groups.values() if group[0].point.is_reference)
     others = [group for group in groups.values() if group is not reference]
@@ -256,12 +256,14 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     paired = list(zip(bases, scored, strict=True)) if len(bases) == len(scored) else []
     pairing = _Pairing(paired) if len(paired) > 1 else None
     primary = primary_of(done, split)
+    # Seeds that also draw the items (`eval.seed`) were scored on different ones.
+    same_items = len({each.record.settings.data_hash for each in scored}) == 1
     tables = [{score.metric: score for score in each.record.scores} for each in scored]
     found: list[SettingScore] = []
     for metric in (name for name in tables[0] if all(name in table for table in tables)):
         own = [table[metric] for table in tables]
         known = [score.value for score in own if score.value is not None]
-        low, high = _interval(scored, own)
+        low, high = _interval(scored, own) if same_items else (None, None)
         of_base = [
             next((s.value for s in e.record.scores if s.metric == metric), None) for e in bases
         ]
@@ -275,6 +277,7 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
                 high=high,
                 deviation=float(np.std(known, ddof=1)) if len(known) > 1 else None,
                 n=min(score.n for score in own),
+                same_items=same_items,
                 base=_mean(of_base),
                 change=pairing.change(metric) if pairing else None,
                 is_primary=metric == primary,
@@ -291,9 +294,7 @@ def _interval(
     ends = own[0].low, own[0].high
     if len(own) == 1:
         return ends
-    # Seeds that also draw the items (`eval.seed`) were scored on different ones.
-    same = len({each.record.settings.data_hash for each in scored}) == 1
-    if not same or any(score.value is None or score.is_stated for score in own):
+    if any(score.value is None or score.is_stated for score in own):
         return None, None
     metric = own[0].metric
     statistics = [read_outcomes(each).statistics(metric) for each in scored]
@@ -336,6 +337,18 @@ def _effort(done: _Group) -> Effort:
         rows=cards[0].steps * _rows_of_step(cards[0].recipe),
         seconds=sum(card.cost.seconds for card in cards) / len(cards),
     )
+
+
+def _add_efforts(settings: Sequence[Setting], stretches: Sequence[str]) -> list[Setting]:
+    """The settings, each stretch with what those before it took too."""
+    found: dict[str, Setting] = {}
+    for each in settings:  # a stretch comes after those that it goes on from
+        shorter = {name: each.values[name][:-1] for name in stretches}
+        before = found.get(repr(each.values | shorter)) if stretches else None
+        if before is not None and before.effort is not None and each.effort is not None:
+            each = each.model_copy(update={"effort": before.effort.add(each.effort)})
+        found[repr(each.values)] = each
+    return list(found.values())
 
 
 def _rows_of_step(recipe: Mapping[str, Any]) -> int:

@@ -40,7 +40,7 @@ _MOST_NAMED = 8  # settings that are named with their numbers
 def state_sweep(sweep: SweepStudy) -> list[str]:
     """Return the number of points, then the answer to each question: what tuning changed, what each
     parameter does, which setting was chosen, where overfitting begins, and what failed."""
-    said = [_state_size(sweep), *_state_tuning(sweep)]
+    said = [_state_size(sweep), *_state_items(sweep), *_state_tuning(sweep)]
     questions = [fields for axis in sweep.axes for fields in _find_questions(sweep, axis)]
     said += [line for fields in questions for line in _state_axis(sweep, fields)]
     said += _state_overfitting(sweep)
@@ -105,6 +105,17 @@ def _state_size(sweep: SweepStudy) -> str:
     if describe_seeds(sweep) == "one seed" and sweep.trains:
         said += " With one seed each, a difference between settings may be the seed's."
     return said
+
+
+def _state_items(sweep: SweepStudy) -> list[str]:
+    """State why means over seeds that drew different items have no interval."""
+    scores = (each.score(sweep.split) for each in sweep.settings)
+    if all(score is None or score.same_items for score in scores):
+        return []
+    return [
+        "Scores and differences over several seeds have no interval: each seed drew other items "
+        "(eval.limit with eval.seed). With data.test_size in place of eval.limit they are the same."
+    ]
 
 
 def _state_tuning(sweep: SweepStudy) -> list[str]:
@@ -247,9 +258,9 @@ def _state_overfitting(sweep: SweepStudy) -> list[str]:
     found, effect = find_best_stretch(sweep.settings, sweep.stretches), sweep.overfitting
     if found is None:
         return []
-    _, best, last = found
+    score, best, last = found
     if best is last:
-        return ["The last stretch is the best: no overfitting is seen."]
+        return [f"The last stretch is the best on {score.split}: no overfitting is seen."]
     if effect is None:  # no seed has both
         return []
     where = name_values(best.values, sweep.stretches)

@@ -63,15 +63,16 @@ class Change(Frozen):
         """The difference as a reader subtracts the shown scores, and the decimals of all.
 
         With several seeds, it has enough decimals to equal the rounded mean of the seeds' own
-        differences too, which a report shows elsewhere.
+        differences too, which a report shows elsewhere; the usual ones where none are enough, as
+        for thirds.
         """
-        delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
+        usual = delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
         if delta is None or self.delta is None or self.seeds == 1:
-            return delta, digits
-        while digits < MOST_DECIMALS and difference(metric, delta, digits) != difference(
-            metric, self.delta, digits
-        ):
+            return usual
+        while difference(metric, delta, digits) != difference(metric, self.delta, digits):
             digits += 1
+            if digits > MOST_DECIMALS:
+                return usual
             delta = shown_delta(metric, self.before, self.after, digits)
         return delta, digits
 
@@ -94,6 +95,9 @@ class SettingScore(Frozen):
     high: float | None
     deviation: float | None = Field(description="standard deviation over the seeds; null: one")
     n: int = Field(description="items of a seed, the fewest")
+    same_items: bool = Field(
+        default=True, description="whether all seeds have the same; else the mean has no interval"
+    )
     base: float | None = Field(
         default=None, description="of the base scored the same way; null: nothing was trained"
     )
@@ -105,7 +109,7 @@ class SettingScore(Frozen):
 
 
 class Effort(Frozen):
-    """What a setting takes, the mean over its seeds."""
+    """What a setting takes, the mean over its seeds; a stretch with all those that led there."""
 
     parameters: int | None = Field(description="of the base model; null: not known")
     trainable_parameters: int = Field(description="0: nothing was trained")
@@ -113,6 +117,16 @@ class Effort(Frozen):
     seconds: float | None = Field(
         description="of training, of scoring where nothing was trained; null: not known"
     )
+
+    def add(self, later: Effort) -> Effort:
+        """With what another training takes that goes on from this one."""
+        known = self.seconds is not None and later.seconds is not None
+        return later.model_copy(
+            update={
+                "rows": self.rows + later.rows,
+                "seconds": (self.seconds or 0.0) + (later.seconds or 0.0) if known else None,
+            }
+        )
 
 
 class Setting(Frozen):

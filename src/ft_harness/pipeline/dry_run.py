@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ft_harness.comparison.amounts import duration
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.errors import Findings
 from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_base_model
@@ -13,7 +15,7 @@ from ft_harness.paths import model_folder, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
-from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.preflight import Checked, Scope, check_required
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import Stage, check_rates, training_problems
 from ft_harness.training import TrainingPlan, describe_warmup, empty_base, make_forecast, time_steps
@@ -21,7 +23,9 @@ from ft_harness.training import TrainingPlan, describe_warmup, empty_base, make_
 _GIB = 2**30
 
 
-def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
+def estimate(
+    experiment: Experiment, gpu: float | None = None, require: Sequence[str] = ()
+) -> list[tuple[str, str]]:
     """(quantity, amount) lines on what a run of the experiment will do and need; nothing is
     written.
 
@@ -31,11 +35,14 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     Args:
         gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's
             device.
+        require: what the run is to be held to; it must be scored.
 
     Raises:
         FtHarnessError: what preflight finds.
     """
+    required = read_requirements(require)
     recipe, checked = experiment.recipe, check_dry(experiment, here=gpu is None)
+    check_required(required, [checked])
     head = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, head, gpu=gpu is not None)
     plan = Stage(experiment, checked, base).training_plan()

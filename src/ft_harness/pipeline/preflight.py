@@ -150,12 +150,20 @@ def _check_room(
     return [*decoding.room_problems(loaded, asked, context)]
 
 
-def check_required(required: Sequence[Requirement], found: Iterable[Checked]) -> None:
-    """In preflight: everything required is scored.
+def check_required(
+    required: Sequence[Requirement], found: Iterable[Checked], *, trains: bool = True
+) -> None:
+    """In preflight: everything required is scored, of a base and of an adapter.
 
     Raises:
         ConfigError: something is not.
     """
+    if required and not trains:
+        raise ConfigError(
+            f"--require {required[0].text!r}: nothing is trained in this sweep",
+            "differences between adapters and their bases",
+            "leave it out",
+        )
     for each in found:
         metrics = next(iter(each.tasks.values())).higher_is_better()
         check_names(required, metrics, has_controls=bool(each.controls))

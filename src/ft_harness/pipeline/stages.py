@@ -44,6 +44,7 @@ from ft_harness.training import (
     TrainingPlan,
     build_training_set,
     check_unfinished,
+    clear_checkpoints,
     describe_warmup,
     finished_card,
     hyperparameter_problems,
@@ -249,6 +250,7 @@ def train_stage(
         saved = (experiment.folder / name for name in (RECIPE_FILE, DATA_REPORT_FILE))
         before = [path for path in saved if path.is_file()]
         if card is not None:
+            clear_checkpoints(experiment.folder)
             say(f"{experiment.name}: the adapter is finished already")
             return card
         trained = f"{data.trained_tokens} trained {'labels' if stage.base.head else 'tokens'}"
@@ -259,7 +261,7 @@ def train_stage(
         if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
             say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
-        card = train(plan, experiment.folder, scorer)
+        card = train(plan, experiment.folder, scorer, say)
         check_kept(before)
         return card
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import counted, duration, on_scale, size
 from ft_harness.comparison.power import power_of_score
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.metrics import find_metric
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.foresight import Foresight
 from ft_harness.pipeline.point_runner import Sweep, experiment_of
-from ft_harness.pipeline.preflight import Checked, check_choice, count_scored
+from ft_harness.pipeline.preflight import Checked, check_choice, check_required, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.stats import holm_factor
 from ft_harness.training import Forecast
@@ -21,17 +22,17 @@ _GIB = 2**30
 Lines = list[tuple[str, str]]
 
 
-def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
+def estimate_sweep(sweep: Sweep, gpu: float | None = None, require: Sequence[str] = ()) -> Lines:
     """(point, what it takes) of every point in the order in which they run, the sum, and what the
     test set can show for this many comparisons; nothing is written.
 
     Args:
-        gpu: as in `dry_run.estimate`.
+        gpu, require: as in `dry_run.estimate`.
 
     Raises:
         FtHarnessError: what preflight finds.
     """
-    reading = Reading()
+    reading, required = Reading(), read_requirements(require)
     room = None if gpu is None else round(gpu * _GIB)
     foresight = Foresight(sweep, reading, gpu=gpu is not None, room=room)
     lines: Lines = []
@@ -40,6 +41,7 @@ def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     for point in sweep.grid.points:
         experiment = experiment_of(sweep, point, point.recipe)
         checked = check_dry(experiment, here=gpu is None, trains=sweep.trains, reading=reading)
+        check_required(required, [checked], trains=sweep.trains)
         check_choice(sweep.grid.section.choose, [checked])
         said: list[str] = []
         training: float | None = 0.0

@@ -57,7 +57,7 @@ def run_sweep(
     runner = PointRunner(sweep, say, splits)
     dispatch = Dispatch(runner, executor)
     runner.check(points)
-    check_required(required, runner.checked.values())
+    check_required(required, runner.checked.values(), trains=sweep.trains)
     check_choice(sweep.grid.section.choose, runner.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
     with dispatch.executor:
@@ -144,16 +144,18 @@ def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade | None:
 
 
 def _find_looks(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
-    """The adapters of this sweep scored on test so far, in whatever grid, without the reference;
-    where nothing is trained, the evaluations of bases."""
-    points, name = sweep.grid.points, sweep.grid.name
+    """The adapters of this sweep scored on test so far, in whatever grid and folder, without the
+    reference; where nothing is trained, the evaluations of bases."""
+    points = sweep.grid.points
     tasks = {point.recipe.task.name for point in points}
     found = {path for task in tasks for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
-    if sweep.trains:
-        own = {point.adapter for point in points if point.is_reference}
-        looked = {path.parent.name for path in found} - own
-        return sorted(each for each in looked if each == name or each.startswith(f"{name}-"))
     reference = {point.name for point in points if point.is_reference}
+    if sweep.trains:
+        made = {each.point: Path(each.adapter).name for each in outcomes if each.adapter}
+        own = {made.get(point.name, point.adapter) for point in points if point.is_reference}
+        looked = {path.parent.name for path in found} - own
+        in_grid = set(made.values())
+        return sorted(each for each in looked if each in in_grid or sweep.grid.has_named(each))
     known = {Path(e).name for each in outcomes if each.point in reference for e in each.evaluations}
     bases = (path for path in found if path.parent.name.startswith("base--"))
     return sorted(f"{path.parent.name}/{path.name}" for path in bases if path.name not in known)

@@ -20,7 +20,7 @@ from ft_harness.recipe import (
 )
 from ft_harness.recipe.values import write_value
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.sweep.points import Point, point_name, short_names, value_of
+from ft_harness.sweep.points import Point, is_named_for, point_name, short_names, value_of
 
 SEEDS = ("train.seed", "eval.seed")  # repeats of a setting where nothing else varies with them
 MOST_POINTS = 300
@@ -74,6 +74,15 @@ class Grid:
     axes: tuple[tuple[str, ...], ...]
     seeds: tuple[str, ...]
     points: tuple[Point, ...]
+
+    def has_named(self, adapter: str) -> bool:
+        """Whether an adapter has a name that this sweep gives, with whatever fields vary; another
+        sweep's name may begin alike."""
+        fields = [
+            *_field_names(self.recipe.resolved()),
+            *(name for axis in self.axes for name in axis),
+        ]
+        return is_named_for(self.name, adapter, fields)
 
     def identity(self) -> str:
         """Hash of all points; it differs if the recipe has changed."""
@@ -393,3 +402,13 @@ def _is_seed(axis: Mapping[str, Any], section: SweepSection) -> bool:
     """Whether an axis repeats settings. A seed that varies together with another field is part of
     the setting: two of them would have no seed in common, and could not be compared."""
     return set(axis) <= set(SEEDS) and axis != section.stretches
+
+
+def _field_names(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """`section.field` of every field, and of every key of a field that is a mapping."""
+    for key, value in values.items():
+        name = f"{above}{key}"
+        if above:
+            yield name
+        if isinstance(value, dict):
+            yield from _field_names(value, f"{name}.")

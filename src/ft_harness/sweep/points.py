@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ft_harness.storage import canonical_json, sha256_text
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _VALUE, _NAME, _HASH = 24, 80, 8  # characters
+_MARK = re.compile(r"[0-9a-f]{8}")  # a part of a fingerprint, where a folder held something else
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,20 @@ def point_name(name: str, values: Mapping[str, Any], short: Mapping[str, str]) -
         return check_name(full)
     digest = sha256_text(canonical_json([name, dict(values)]))[:_HASH]
     return check_name(f"{full[: _NAME - _HASH - 1]}-{digest}")
+
+
+def is_named_for(name: str, adapter: str, fields: Iterable[str]) -> bool:
+    """Whether an adapter is called as `point_name` calls those of a sweep that varies some of these
+    fields, or as one that lies beside such a one."""
+    if adapter == name:
+        return True
+    spelt = {
+        each for field in fields for each in (field.rpartition(".")[2], field.replace(".", "_"))
+    }
+    rest = adapter.removeprefix(f"{name}-")
+    return rest != adapter and (
+        _MARK.fullmatch(rest) is not None or any(rest.startswith(f"{each}_") for each in spelt)
+    )
 
 
 def _spell(value: Any) -> str:

@@ -3,9 +3,8 @@ or a classification head."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,12 @@ from ft_harness.records import Card, HistoryEntry
 from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
-from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
+from ft_harness.training.checkpoints import (
+    CHECKPOINTS,
+    clear_checkpoints,
+    open_checkpoints,
+    step_of,
+)
 from ft_harness.training.cost import Spent, largest_peaks, measure_cost
 from ft_harness.training.distributed import place, share_out
 from ft_harness.training.known_answers import find_known_answers
@@ -35,9 +39,17 @@ from ft_harness.training.reference import with_references
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
 
-def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -> Card:
+def train(
+    plan: TrainingPlan,
+    folder: Path,
+    scorer: EpochScorer | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Card:
     """One training from start to end, or on from the newest whole checkpoint, into its folder; the
     base is left as it was.
+
+    Args:
+        say: is given a line that says where it goes on.
 
     Raises:
         InputError: rows without targets, target modules that the model lacks, checkpoints of
@@ -54,6 +66,8 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     checkpoints = open_checkpoints(plan, folder)
     # A checkpoint that one process finds damaged and another doesn't would part them.
     checkpoints = replace(checkpoints, start=processes.from_first(checkpoints.start))
+    if say is not None and checkpoints.start is not None:
+        say(f"{folder.name}: continues from the checkpoint of step {step_of(checkpoints.start)}")
     if base.head:
         write_init(folder, base.model, base.head)
     keep_histories(recipe, folder)
@@ -93,7 +107,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             card = _card(plan, folder, history, found)
             # The card last: its presence says that the adapter is finished.
             write_card(folder, card)
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            clear_checkpoints(folder)
     return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
 
 
