@@ -384,6 +384,24 @@ def test_a_share_outside_of_a_matrix_is_a_bar():
     assert page.count('<svg class="bar"') == 1
 
 
+@pytest.mark.parametrize(
+    "name, number, said",
+    [
+        ("metrics", 2000, []),
+        ("metrics", 2001, ["2,000 of 2,001"]),
+        ("metrics", 14_700, ["2,000 of 14,700"]),
+        (None, 2001, []),  # no file would hold the rest
+    ],
+)
+def test_a_long_table_says_that_the_rest_of_it_is_in_a_file(name, number, said):
+    table = Table(name, "Many", ["Task"], [[f"task {place}"] for place in range(number)], "t")
+    page = html_page(Document("x", [table]), {})
+    shown = re.findall(r"task ([0-9]+)</td>", page)
+    assert shown == [str(place) for place in range(2000 if said else number)]
+    assert re.findall(r"<p>The first ([0-9,]+ of [0-9,]+) rows; with --format csv", page) == said
+    assert f"<summary>Many ({number} rows)</summary>" in page
+
+
 def test_marked_parts_of_a_text_are_elements_and_a_text_that_is_cut_has_none():
     rows = [
         ["Base", Marked("a <b> c", ((2, 5),), "base")],

@@ -38,6 +38,7 @@ from ft_harness.report.verdict_card import Verdicts
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_MOST_ROWS = 2000  # of a table that has a file of its own; a browser is slow with many more
 _FEWEST_SORTED = 3  # rows of a table that is worth sorting
 _MOST_STACKED = 12  # rows that a narrow screen shows as a list each; it scrolls longer tables
 _FEWEST_STACKED = 5  # columns
@@ -163,6 +164,7 @@ def _template() -> Template:
     environment.globals["zip"] = zip
     environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
+    environment.filters["shown_rows"] = shown_rows
     return environment.from_string(_read("page.html"))
 
 
@@ -177,6 +179,11 @@ def value_of(cell: Cell) -> float | None:
     if isinstance(cell, Span):
         return cell.low
     return cell.value if isinstance(cell, Number) else None
+
+
+def shown_rows(table: Table) -> Sequence[Sequence[Cell]]:
+    """The rows that the page holds: all, or the first ones of a long table that a file holds."""
+    return table.rows[:_MOST_ROWS] if table.name else table.rows
 
 
 def is_sortable(table: Table) -> bool:
