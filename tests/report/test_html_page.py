@@ -385,7 +385,7 @@ def test_a_share_outside_of_a_matrix_is_a_bar():
 
 
 @pytest.mark.parametrize(
-    "name, number, said",
+    ("name", "number", "said"),
     [
         ("metrics", 2000, []),
         ("metrics", 2001, ["2,000 of 2,001"]),
