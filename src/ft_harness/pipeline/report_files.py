@@ -162,12 +162,13 @@ def write_study(
         ConfigError, InputError: as `explain` and `write_report` say.
     """
     explained = explain(study.focus(), evaluations, folder, slice_by, training)
+    # From here on nothing holds the cases as they were before: of a big study they are much.
+    study = explained if study.sweep is None else _put_back(study, explained)
     write_shared(evaluations, folder, layout.formats)
     explorer: Explorer | None = None
     if "html" in layout.formats:
         explorer = find_explorer(explained, evaluations, folder, layout.listed, slice_by)
     outliers = find_outliers(explained, evaluations)
-    study = explained if study.sweep is None else _put_back(study, explained)
     return study, write_report(study, folder, layout, outliers, explorer)
 
 

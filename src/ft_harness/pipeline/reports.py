@@ -77,6 +77,13 @@ def report_only(
     """
     folder = open_folder(out, name)
     found = _find(paths)
+    # no name for the study: what is explained takes its place, and a big one is not held twice
+    return write_study(
+        _compare_found(found, name, command, layout), found.evaluations, folder, layout, slice_by
+    )
+
+
+def _compare_found(found: Found, name: str, command: str, layout: Layout) -> Study:
     evaluations = found.evaluations
     runs, missing, damaged = find_runs(evaluations)
     unread = [*found.unread, *damaged]
@@ -101,7 +108,7 @@ def report_only(
             "score the base on the same recipe first; two models without an adapter: ft-harness "
             "compare BASE TUNED",
         )
-    return write_study(study, evaluations, folder, layout, slice_by)
+    return study
 
 
 def compare_only(

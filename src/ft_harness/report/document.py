@@ -19,7 +19,7 @@ VERBATIM_LIMIT = 1200
 FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Number:
     """A number as a reader sees it, and the unrounded one behind it (None: undefined).
 
@@ -32,7 +32,7 @@ class Number:
     share: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """An interval as a reader sees it, and its unrounded ends."""
 
@@ -41,7 +41,7 @@ class Span:
     high: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Marked:
     """Text with parts, given as (start, end), that a format may mark.
 
