@@ -16,9 +16,9 @@ from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import (
+    Lister,
     TrainingDocs,
     explain,
-    find_explorer,
     find_outliers,
     write_cases,
 )
@@ -161,13 +161,14 @@ def write_study(
     Raises:
         ConfigError, InputError: as `explain` and `write_report` say.
     """
-    explained = explain(study.focus(), evaluations, folder, slice_by, training)
+    focus = study.focus()
+    lister = Lister(focus, folder, layout.listed) if "html" in layout.formats else None
+    explained = explain(focus, evaluations, folder, slice_by, training, lister)
+    del focus
     # From here on nothing holds the cases as they were before: of a big study they are much.
     study = explained if study.sweep is None else _put_back(study, explained)
     write_shared(evaluations, folder, layout.formats)
-    explorer: Explorer | None = None
-    if "html" in layout.formats:
-        explorer = find_explorer(explained, evaluations, folder, layout.listed, slice_by)
+    explorer = lister.explorer(explained) if lister else None
     outliers = find_outliers(explained, evaluations)
     return study, write_report(study, folder, layout, outliers, explorer)
 
