@@ -7,9 +7,9 @@ escape every text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, overload
 
 from ft_harness.storage import escaping
 from ft_harness.storage.escaping import visible
@@ -54,6 +54,24 @@ class Marked:
 
 
 Cell = str | Number | Span | Marked
+
+
+class Lines(Sequence[Sequence[Cell]]):
+    """Rows that are made when they are asked for: of a long table a page shows the first ones."""
+
+    def __init__(self, number: int, make: Callable[[int], Sequence[Cell]]) -> None:
+        self._places, self._make = range(number), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Cell]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sequence[Cell]]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Cell] | list[Sequence[Cell]]:
+        found = self._places[place]
+        return self._make(found) if isinstance(found, int) else list(map(self._make, found))
 
 
 @dataclass(frozen=True)

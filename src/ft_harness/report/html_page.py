@@ -164,7 +164,7 @@ def _template() -> Template:
     environment.globals["zip"] = zip
     environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
-    environment.filters["shown_rows"] = shown_rows
+    environment.filters["shown_number"] = shown_number
     return environment.from_string(_read("page.html"))
 
 
@@ -181,9 +181,9 @@ def value_of(cell: Cell) -> float | None:
     return cell.value if isinstance(cell, Number) else None
 
 
-def shown_rows(table: Table) -> Sequence[Sequence[Cell]]:
-    """The rows that the page holds: all, or the first ones of a long table that a file holds."""
-    return table.rows[:_MOST_ROWS] if table.name else table.rows
+def shown_number(table: Table) -> int:
+    """How many rows the page holds: all, or the first ones of a long table that a file holds."""
+    return min(len(table.rows), _MOST_ROWS) if table.name else len(table.rows)
 
 
 def is_sortable(table: Table) -> bool:
