@@ -161,16 +161,28 @@ def write_study(
     Raises:
         ConfigError, InputError: as `explain` and `write_report` say.
     """
-    focus = study.focus()
-    lister = Lister(focus, folder, layout.listed) if "html" in layout.formats else None
-    explained = explain(focus, evaluations, folder, slice_by, training, lister)
-    del focus
+    explained, explorer = _explain(
+        study.focus(), evaluations, folder, layout, slice_by, training or {}
+    )
     # From here on nothing holds the cases as they were before: of a big study they are much.
     study = explained if study.sweep is None else _put_back(study, explained)
     write_shared(evaluations, folder, layout.formats)
-    explorer = lister.explorer(explained) if lister else None
     outliers = find_outliers(explained, evaluations)
     return study, write_report(study, folder, layout, outliers, explorer)
+
+
+def _explain(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    layout: Layout,
+    slice_by: Sequence[str],
+    training: Mapping[str, TrainingDocs],
+) -> tuple[Study, Explorer | None]:
+    """The study with its cases explained, and the items for the page's case explorer."""
+    lister = Lister(study, folder, layout.listed) if "html" in layout.formats else None
+    explained = explain(study, evaluations, folder, slice_by, training, lister)
+    return explained, lister.explorer(explained) if lister else None
 
 
 def _put_back(study: Study, explained: Study) -> Study:
