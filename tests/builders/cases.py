@@ -14,6 +14,7 @@ from ft_harness.comparison.cases import (
     add_slices,
     find_cases,
     list_items,
+    tag_pairs,
 )
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.metrics import label_statistics
@@ -67,7 +68,8 @@ def summarize(
 ) -> CaseSummary:
     """The cases of two evaluations, with their slices."""
     pairs, _ = pair_items(base, tuned)
-    return add_slices(find_cases(base, tuned, pairs, seed), base, tuned, slice_by)
+    found = find_cases(base, tuned, pairs, seed)
+    return add_slices(found, tag_pairs(found, base, tuned, slice_by))
 
 
 def list_pair(
@@ -80,7 +82,8 @@ def list_pair(
 ) -> Listing | None:
     """The items of two evaluations with these cases."""
     sheet = Sheet(base.record, tuned.record, summary)
-    return list_items(sheet, (base, tuned), limit, slice_by, written)
+    tagged = tag_pairs(summary, base, tuned, slice_by)
+    return list_items(sheet, (base, tuned), limit, tagged, written)
 
 
 CHINESE = [  # question, gold, then the answers of the base, of adapter a, and of adapter b

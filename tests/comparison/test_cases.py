@@ -16,6 +16,7 @@ from ft_harness.comparison.cases import (
     add_slices,
     count_confusion,
     find_cases,
+    tag_pairs,
 )
 from ft_harness.comparison.cases.transitions import find_transitions
 from ft_harness.comparison.pairing import pair_items
@@ -130,7 +131,8 @@ def test_a_task_without_right_and_wrong_says_so(tmp_path: Path) -> None:
         cases=None,
         reason="no item has a score of acc, exact_match, preference_acc, token_f1, rougeL or meteor",
     )
-    assert add_slices(summary, *write_pair(tmp_path / "again", samples, samples)) == summary
+    tagged = tag_pairs(summary, *write_pair(tmp_path / "again", samples, samples))
+    assert add_slices(summary, tagged) == summary
 
 
 def test_items_without_a_score_on_a_side_are_in_no_cell(tmp_path: Path) -> None:

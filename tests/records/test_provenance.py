@@ -47,6 +47,17 @@ def test_tokens_by_their_shape(token: str, text: str):
     assert json.loads(redact(json.dumps(text.format(token)))) == text.format(REDACTED)
 
 
+@pytest.mark.parametrize("mark", ["\n", '"'])
+@pytest.mark.parametrize("before", ["", "ß" * 50, "ﬁ ﬀ İ", "task-1", "live_ sk- hf_"])
+def test_tokens_between_texts_that_look_like_one_or_fold_into_more_letters(
+    before: str, mark: str
+) -> None:
+    parts = [before, API_KEY, f"{before} and {HUB_TOKEN} {API_KEY}", before, "task-2", ""]
+    expected = [before, REDACTED, f"{before} and {REDACTED} {REDACTED}", before, "task-2", ""]
+    for places in (slice(None), slice(1, None), slice(2, 4)):
+        assert redact(mark.join(parts[places])) == mark.join(expected[places])
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

@@ -15,12 +15,13 @@ from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.cases import Answer, Item, Listing
 from ft_harness.report import (
     build_document,
+    csv_table,
     find_verdicts,
     html_page,
     main_comparisons,
     make_explorer,
 )
-from ft_harness.report.document import Document, Marked, Number, Span, Table
+from ft_harness.report.document import Document, Lines, Marked, Number, Span, Table
 from ft_harness.report.figures import before_after
 from ft_harness.report.inline_svg import inline_svg
 from tests.builders.browser import Browser
@@ -383,6 +384,39 @@ def test_a_share_outside_of_a_matrix_is_a_bar():
     page = html_page(Document("x", [Table(None, "Answers", ["", "log p"], rows, "tn")]), {})
     assert re.findall('<rect width="([0-9.]+)"', page) == ["37.5"]
     assert page.count('<svg class="bar"') == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "said"),
+    [
+        ("metrics", 2000, []),
+        ("metrics", 2001, ["2,000 of 2,001"]),
+        ("metrics", 14_700, ["2,000 of 14,700"]),
+        (None, 2001, []),  # no file would hold the rest
+    ],
+)
+def test_a_long_table_says_that_the_rest_of_it_is_in_a_file(name, number, said):
+    table = Table(name, "Many", ["Task"], [[f"task {place}"] for place in range(number)], "t")
+    page = html_page(Document("x", [table]), {})
+    shown = re.findall(r"task ([0-9]+)</td>", page)
+    assert shown == [str(place) for place in range(2000 if said else number)]
+    assert re.findall(r"<p>The first ([0-9,]+ of [0-9,]+) rows; with --format csv", page) == said
+    assert f"<summary>Many ({number} rows)</summary>" in page
+
+
+def test_lines_that_are_not_shown_are_not_made():
+    made: list[int] = []
+
+    def line(place: int) -> list[str]:
+        made.append(place)
+        return [f"task {place}"]
+
+    lines = Lines(30_000, line)
+    table = Table("metrics", "Many", ["Task"], lines, "t")
+    html_page(Document("x", [table]), {})
+    assert made == list(range(2000))
+    assert list(lines[-2:]) == [["task 29998"], ["task 29999"]]
+    assert csv_table(table).count("\n") == 30_001
 
 
 def test_marked_parts_of_a_text_are_elements_and_a_text_that_is_cut_has_none():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from ft_harness import stats
@@ -21,14 +22,22 @@ def make_rows(
     names: Sequence[str], sides: tuple[Record, Record], measurement: Measurement
 ) -> dict[str, Row]:
     """Metric -> its row; a row on fewer than all pairs says so in a footnote."""
-    shown = tuple(map(_show_conditions, sides))
+    shown = tuple(map(_Shown, sides))
     rows = {name: make_row(name, sides, measurement, shown) for name in names}
     pairs = measurement.pairs
     left_out = note_left_out(rows, len(pairs))
     # Items of base or tuned: what one side lacks counts as left out too.
     either = len(pairs.base.texts) + len(pairs.tuned.texts) - len(pairs)
     return {
-        name: row.model_copy(update={"footnotes": left_out.get(row.n, []), "n_items": either})
+        name: row.model_copy(
+            update={
+                "footnotes": left_out.get(row.n, []),
+                "n_items": either,
+                # One object for all adapters that are compared with a base, where pydantic made a
+                # copy for each row: of 5,000 evaluations these are 90 MB.
+                "base_settings": _show_settings(shown[0], _find_score(sides[0], name).signature),
+            }
+        )
         for name, row in rows.items()
     }
 
@@ -37,7 +46,7 @@ def make_row(
     name: str,
     sides: tuple[Record, Record],
     measurement: Measurement,
-    shown: tuple[dict[str, Any], ...],
+    shown: tuple[_Shown, ...],
 ) -> Row:
     """The row of one metric of base and tuned; no row is primary before all comparisons are known.
 
@@ -61,8 +70,8 @@ def make_row(
         metric=name,
         base_subject=base.subject,
         tuned_subject=tuned.subject,
-        base_settings=shown[0] | {"signature": _find_score(base, name).signature},
-        tuned_settings=shown[1] | {"signature": _find_score(tuned, name).signature},
+        base_settings=_show_settings(shown[0], _find_score(base, name).signature),
+        tuned_settings=_show_settings(shown[1], _find_score(tuned, name).signature),
         base=found.base,
         tuned=found.tuned,
         delta=found.delta,
@@ -145,15 +154,28 @@ def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
     return {n: [remarks.note_unscored(names, items - n, items)] for n, names in found.items()}
 
 
-def _show_conditions(record: Record) -> dict[str, Any]:
+class _Shown:
     """What made a record's numbers, for their rows: where they are stored, by what they were scored
     and how; the signature is each number's own."""
-    adapter = record.adapter.name if record.adapter else None
-    # They are fields of the row itself.
-    shown = {
-        key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
-    }
-    return {"eval_id": record.eval_id, "adapter": adapter, "signature": ""} | shown
+
+    def __init__(self, record: Record) -> None:
+        adapter = record.adapter.name if record.adapter else None
+        self.conditions = {"eval_id": record.eval_id, "adapter": adapter, "signature": ""} | {
+            key: value
+            for key, value in conditions_of(record).items()
+            if key not in ("task", "split")  # fields of the row itself
+        }
+
+    def __hash__(self) -> int:
+        return hash(self.conditions["eval_id"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shown) and self.conditions == other.conditions
+
+
+@lru_cache(maxsize=512)
+def _show_settings(shown: _Shown, signature: str) -> dict[str, Any]:
+    return shown.conditions | {"signature": signature}
 
 
 def _find_score(record: Record, metric: str) -> Score:

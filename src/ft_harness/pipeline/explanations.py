@@ -49,12 +49,56 @@ class _Sides:
         return self._found[base.subject, base.eval_id], self._found[tuned.subject, tuned.eval_id]
 
 
+class Lister:
+    """Lists at most `limit` items of the main comparisons together, each with the same share.
+
+    Args:
+        folder: the report's, which may hold a cases.csv that a person has written in.
+
+    Raises:
+        InputError: the file can't be read.
+    """
+
+    def __init__(self, study: Study, folder: Path, limit: int = MOST_LISTED) -> None:
+        self._written = cases.read_cases(folder / cases.CASES_FILE)
+        main = main_comparisons(study)
+        shares = split_limit(limit, [sum((each.cases.counts or {}).values()) for each in main])
+        self._shares = {id(each): share for each, share in zip(main, shares, strict=True) if share}
+        self._listed: list[tuple[Comparison, Listing]] = []
+
+    def lists(self, comparison: Comparison) -> bool:
+        """Whether it lists items of this comparison of the study."""
+        return id(comparison) in self._shares
+
+    def look(
+        self,
+        comparison: Comparison,
+        explained: Comparison,
+        sides: tuple[Evaluation, Evaluation],
+        tagged: cases.Tagged,
+    ) -> None:
+        """List items of a comparison, which is explained by now.
+
+        Raises:
+            InputError: samples can't be read.
+        """
+        sheet = cases.Sheet(explained.base, explained.tuned, explained.cases)
+        found = list_items(sheet, sides, self._shares[id(comparison)], tagged, self._written)
+        if found:
+            self._listed.append((explained, found))
+
+    def explorer(self, study: Study) -> Explorer | None:
+        """What was listed of the explained study; None for nothing."""
+        return make_explorer(study, self._listed, self._written)
+
+
 def explain(
     study: Study,
     evaluations: Sequence[Evaluation],
     folder: Path,
     slice_by: Sequence[str] = (),
     training: Training | None = None,
+    lister: Lister | None = None,
 ) -> Study:
     """The study with its explanations: the cases of its primary comparisons.
 
@@ -63,6 +107,7 @@ def explain(
         slice_by: doc fields to slice by, in addition to our own traits.
         training: where it is known; else the nearest training examples are those that an earlier
             run kept.
+        lister: what lists items of each comparison, while its samples are at hand.
 
     Raises:
         InputError: samples or files can't be read, or a field of `slice_by` divides the items of no
@@ -72,10 +117,13 @@ def explain(
     sides = _Sides(evaluations)
     comparisons: list[Comparison] = []
     damaged: list[str] = []
-    for comparison in progress(study.comparisons, "Looking at the cases"):
-        if is_primary(comparison):
-            base, tuned = sides.of(comparison)
-            found = cases.add_slices(comparison.cases, base, tuned, slice_by)
+    for each in progress(study.comparisons, "Looking at the cases"):
+        comparison, (base, tuned) = each, sides.of(each)
+        tagged = None
+        if each.cases.metric and (is_primary(each) or (lister and lister.lists(each))):
+            tagged = cases.tag_pairs(each.cases, base, tuned, slice_by)
+        if is_primary(each):
+            found = cases.add_slices(each.cases, tagged) if tagged else each.cases
             docs = (training or {}).get(tuned.record.subject)
             try:
                 nearest = _find_nearest(found, tuned, docs)
@@ -84,7 +132,9 @@ def explain(
                 damaged.append(error.what)
             found = cases.add_nearest(found, nearest) if nearest else found
             found = cases.Sheet(base.record, tuned.record, found).add_whys(written)
-            comparison = comparison.model_copy(update={"cases": found})
+            comparison = each.model_copy(update={"cases": found})
+        if lister and tagged and lister.lists(each):
+            lister.look(each, comparison, (base, tuned), tagged)
         comparisons.append(comparison)
     _check_fields(slice_by, comparisons)
     notes = [*study.notes, *(f"not read: {line}" for line in damaged)]
@@ -148,38 +198,6 @@ def _check_fields(slice_by: Sequence[str], comparisons: Sequence[Comparison]) ->
                 "a field of the docs that is a text, a number, or true or false",
                 "see the field doc in samples.jsonl.gz, or the task's data",
             )
-
-
-def find_explorer(
-    study: Study,
-    evaluations: Sequence[Evaluation],
-    folder: Path,
-    limit: int = MOST_LISTED,
-    slice_by: Sequence[str] = (),
-) -> Explorer | None:
-    """The case explorer's items: at most `limit` of the main comparisons together, each with the
-    same share; None for none.
-
-    Args:
-        folder: the report's, which may hold a cases.csv that a person has written in.
-
-    Raises:
-        InputError: samples or the file can't be read.
-    """
-    sides, written = _Sides(evaluations), cases.read_cases(folder / cases.CASES_FILE)
-    compared = main_comparisons(study)
-    shares = split_limit(limit, [sum((each.cases.counts or {}).values()) for each in compared])
-    listed: list[Listing | None] = []
-    for comparison, share in progress(list(zip(compared, shares, strict=True)), "Listing items"):
-        sheet = cases.Sheet(comparison.base, comparison.tuned, comparison.cases)
-        found = list_items(sheet, sides.of(comparison), share, slice_by, written) if share else None
-        listed.append(found)
-    shown = [
-        (comparison, listing)
-        for comparison, listing in zip(compared, listed, strict=True)
-        if listing
-    ]
-    return make_explorer(study, shown, written)
 
 
 def split_limit(limit: int, sizes: Sequence[int]) -> list[int]:

@@ -16,9 +16,9 @@ from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import (
+    Lister,
     TrainingDocs,
     explain,
-    find_explorer,
     find_outliers,
     write_cases,
 )
@@ -161,14 +161,28 @@ def write_study(
     Raises:
         ConfigError, InputError: as `explain` and `write_report` say.
     """
-    explained = explain(study.focus(), evaluations, folder, slice_by, training)
-    write_shared(evaluations, folder, options.formats)
-    explorer: Explorer | None = None
-    if "html" in options.formats:
-        explorer = find_explorer(explained, evaluations, folder, options.listed, slice_by)
-    outliers = find_outliers(explained, evaluations)
+    explained, explorer = _explain(
+        study.focus(), evaluations, folder, options, slice_by, training or {}
+    )
+    # From here on nothing holds the cases as they were before: of a big study they are much.
     study = explained if study.sweep is None else _put_back(study, explained)
+    write_shared(evaluations, folder, options.formats)
+    outliers = find_outliers(explained, evaluations)
     return study, write_report(study, folder, options, outliers, explorer)
+
+
+def _explain(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    options: ReportOptions,
+    slice_by: Sequence[str],
+    training: Mapping[str, TrainingDocs],
+) -> tuple[Study, Explorer | None]:
+    """The study with its cases explained, and the items for the page's case explorer."""
+    lister = Lister(study, folder, options.listed) if "html" in options.formats else None
+    explained = explain(study, evaluations, folder, slice_by, training, lister)
+    return explained, lister.explorer(explained) if lister else None
 
 
 def _put_back(study: Study, explained: Study) -> Study:

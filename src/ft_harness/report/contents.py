@@ -1,8 +1,8 @@
 """The order of a report (the answer, then the evidence, then what made it), and which parts a
 write-up prints.
 
-This is the one place that decides what the Markdown and LaTeX files contain. The page and the files
-of tables hold everything.
+This is the one place that decides what the Markdown and LaTeX files contain. The page holds
+everything but the last rows of very long tables; the files of tables hold these too.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ escape every text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, overload
 
 from ft_harness.storage import escaping
 from ft_harness.storage.escaping import visible
@@ -19,7 +19,7 @@ VERBATIM_LIMIT = 1200
 FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Number:
     """A type of cell: a number as a reader sees it, and the unrounded one behind it (None:
     undefined).
@@ -33,7 +33,7 @@ class Number:
     share: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """A difference and its interval on an axis from 0 to 100."""
 
@@ -43,9 +43,9 @@ class Drawn:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
-    """An interval as a reader sees it, and its unrounded ends.
+    """A type of cell: an interval as a reader sees it, and its unrounded ends.
 
     `drawn` is for formats that draw it, with the difference it belongs to.
     """
@@ -56,7 +56,7 @@ class Span:
     drawn: Drawn | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Marked:
     """A type of cell: text with parts, given as (start, end), that a format may mark.
 
@@ -69,6 +69,24 @@ class Marked:
 
 
 Cell = str | Number | Span | Marked
+
+
+class Lines(Sequence[Sequence[Cell]]):
+    """Rows that are made when they are asked for: of a long table a page shows the first ones."""
+
+    def __init__(self, number: int, make: Callable[[int], Sequence[Cell]]) -> None:
+        self._places, self._make = range(number), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Cell]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sequence[Cell]]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Cell] | list[Sequence[Cell]]:
+        found = self._places[place]
+        return self._make(found) if isinstance(found, int) else list(map(self._make, found))
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from ft_harness.report.verdict_card import Verdicts
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_MOST_ROWS = 2000  # of a table that has a file of its own; a browser is slow with many more
 _FEWEST_SORTED = 3  # rows of a table that is worth sorting
 _FEWEST_STACKED = 5  # columns
 _SHADES = 10  # of a matrix
@@ -166,6 +167,7 @@ def _template() -> Template:
     environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
     environment.filters["drawn"] = lambda cell: cell.drawn if isinstance(cell, Span) else None
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
+    environment.filters["shown_number"] = shown_number
     return environment.from_string(_read("page.html"))
 
 
@@ -181,6 +183,11 @@ def value_of(cell: Cell) -> float | None:
     if isinstance(cell, Span):
         return cell.low
     return cell.value if isinstance(cell, Number) else None
+
+
+def shown_number(table: Table) -> int:
+    """How many rows the page holds: all, or the first ones of a long table that a file holds."""
+    return min(len(table.rows), _MOST_ROWS) if table.name else len(table.rows)
 
 
 def is_sortable(table: Table) -> bool:

@@ -26,6 +26,7 @@ from ft_harness.report.document import (
     Cell,
     Figure,
     Heading,
+    Lines,
     Number,
     Paragraph,
     Table,
@@ -191,14 +192,15 @@ def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[s
     """Rows of scores as a table, one line each: its features, then its numbers. `names`: of the
     file, and the title."""
     measured = measured_columns([row for _, row in chosen])
-    lines: list[list[Cell]] = []
-    for comparison, row in chosen:
+
+    def line(place: int) -> list[Cell]:
+        comparison, row = chosen[place]
         found, cells = features_of(study, comparison, row), measured_cells(row)
-        lines.append([*(found[name] for name in features), *(cells[name] for name in measured)])
+        return [*(found[name] for name in features), *(cells[name] for name in measured)]
+
     header = [*(TITLES[name] for name in features), *measured]
-    return Table(
-        *names, header, lines, "t" * len(features) + "".join(MEASURED[name] for name in measured)
-    )
+    kinds = "t" * len(features) + "".join(MEASURED[name] for name in measured)
+    return Table(*names, header, Lines(len(chosen), line), kinds)
 
 
 def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> Table:

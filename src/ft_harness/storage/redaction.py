@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 from urllib.parse import quote
 
@@ -89,6 +89,7 @@ _BEFORE = {
     mark: tuple(cue[:-1] for cue in _CUES if cue.endswith(mark) and mark not in cue[:-1])
     for mark in "_-."
 }
+_LONGEST_END = max(len(end) for ends in _BEFORE.values() for end in ends)
 _OTHERS = [cue for cue in _CUES if cue[:-1] not in _BEFORE.get(cue[-1], ())]
 _UNASSIGNED = [cue for cue in _OTHERS if "=" not in cue]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
@@ -215,27 +216,33 @@ def _redact(text: str, secrets: frozenset[str]) -> str:
     if any(cue in _SPANNING for cue in found):
         return _FORMS.sub(_keep_name, text)
     # any other form is in a line with its cue, and in one string of a JSON text
-    mark, holds = "\n" if "\n" in text else '"', _searcher(tuple(found))
+    mark = "\n" if "\n" in text else '"'
     pieces = text.split(mark)
-    for place, shown in enumerate(folded.split(mark)):
-        if holds(shown):
-            pieces[place] = _FORMS.sub(_keep_name, pieces[place])
+    at, place, seen = 0, 0, -1
+    for start in sorted(start for cue in found for start in _find_all(cue, folded)):
+        # folding may lengthen a text, but adds no mark: pieces have the same numbers in both
+        at, place = start, place + folded.count(mark, at, start)
+        if place != seen:
+            pieces[place], seen = _FORMS.sub(_keep_name, pieces[place]), place
     return mark.join(pieces)
 
 
-@lru_cache(maxsize=256)
-def _searcher(cues: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    """What looks for the first of some cues in a text."""
-    return re.compile("|".join(map(re.escape, cues))).search
+def _find_all(cue: str, text: str) -> Iterator[int]:
+    """Where a cue begins."""
+    at = text.find(cue)
+    while at >= 0:
+        yield at
+        at = text.find(cue, at + 1)
 
 
 def _find_cues(folded: str) -> list[str]:
     """Those that are in a text."""
     found = [cue for cue in (_OTHERS if "=" in folded else _UNASSIGNED) if cue in folded]
     for mark, ends in _BEFORE.items():
-        parts = folded.split(mark)
-        if len(parts) > 1 and any(map(str.endswith, parts, repeat(ends))):
-            found += [f"{end}{mark}" for end in ends if f"{end}{mark}" in folded]
+        *parts, _ = folded.split(mark)
+        ending = compress(parts, map(str.endswith, parts, repeat(ends)))
+        tails = {part[-_LONGEST_END:] for part in ending}
+        found += [f"{end}{mark}" for end in ends if any(tail.endswith(end) for tail in tails)]
     return found
 
 

@@ -27,7 +27,7 @@ from ft_harness.comparison.cases.summary import (
     list_cases,
 )
 from ft_harness.comparison.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
-from ft_harness.comparison.cases.tagging import add_slices
+from ft_harness.comparison.cases.tagging import Tagged, add_slices, tag_pairs
 from ft_harness.comparison.cases.traits import field_kind
 from ft_harness.comparison.cases.transitions import (
     THRESHOLD,

@@ -13,7 +13,7 @@ from ft_harness.comparison.cases.summary import (
     list_cases,
 )
 from ft_harness.comparison.cases.table import Sheet, Written
-from ft_harness.comparison.cases.tagging import tag_pairs
+from ft_harness.comparison.cases.tagging import Tagged
 from ft_harness.comparison.cases.traits import read_log_likelihoods
 from ft_harness.comparison.cases.transitions import Rows, Transition, find_transitions
 from ft_harness.records import Evaluation, Sample
@@ -80,7 +80,7 @@ def list_items(
     sheet: Sheet,
     evaluations: tuple[Evaluation, Evaluation],
     limit: int,
-    slice_by: Sequence[str] = (),
+    tagged: Tagged,
     written: Written | None = None,
 ) -> Listing | None:
     """All items of a comparison, of every transition; None where nothing decides.
@@ -90,12 +90,11 @@ def list_items(
     with one base. Samples are read one by one.
 
     Raises:
-        InputError: samples can't be read, or a field of `slice_by` has more than 30 values.
+        InputError: samples can't be read.
     """
-    summary, (base, tuned) = sheet.cases, evaluations
+    summary = sheet.cases
     if summary.metric is None or summary.counts is None:
         return None
-    tagged = tag_pairs(summary, base, tuned, slice_by)
     before, after = (side[:, 0] for side in tagged.pairs.statistics(summary.metric))
     found = find_transitions(summary.metric, before, after)
     transitions = {int(row): transition for transition, rows in found.items() for row in rows}

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from ft_harness.comparison.cases.summary import Case, CaseSummary, change_cases, list_cases
@@ -186,22 +187,24 @@ def write_table(sheets: Sequence[Sheet], written: Written) -> str:
     are dropped. Columns that a person added are kept. Texts that a spreadsheet would take for
     formulas begin with an apostrophe.
     """
-    rows: dict[Key, Mapping[str, str]] = {}
+    shown: dict[Key, tuple[Sheet, Transition, Case]] = {}
     for sheet in sheets:
+        sides = sheet.sides()
         for transition, case in list_cases(sheet.cases):
-            key = sheet.key(case)
-            kept = written.rows.get(key, {})
-            rows[key] = _make_row(sheet, transition, case) | {
-                name: kept.get(name, "") for name in (*written.further(), _WHY)
-            }
+            shown[*sides, case.item_key] = sheet, transition, case
+    own = (*written.further(), _WHY)
+    rows = (
+        _make_row(key, *found) | {name: written.rows.get(key, {}).get(name, "") for name in own}
+        for key, found in shown.items()
+    )
     # An item can leave the sheet when an adapter is trained again; its text may be the only note
     # there is.
     left = {
         key: row | {_IN_SHEET: "no"}
         for key, row in written.rows.items()
-        if key not in rows and written.why(key)
+        if key not in shown and written.why(key)
     }
-    return _write(written.table_columns(), [*rows.values(), *left.values()])
+    return _write(written.table_columns(), chain(rows, left.values()))
 
 
 def _write(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
@@ -214,9 +217,9 @@ def _write(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return "\ufeff" + text.getvalue()  # the mark by which spreadsheets know UTF-8
 
 
-def _make_row(sheet: Sheet, transition: Transition, case: Case) -> dict[str, str]:
+def _make_row(key: Key, sheet: Sheet, transition: Transition, case: Case) -> dict[str, str]:
     base_margin, tuned_margin = case.margins()
-    base, tuned, item = sheet.key(case)
+    base, tuned, item = key
     nearest = case.nearest
     return {
         "task": sheet.tuned.settings.task,

@@ -86,18 +86,11 @@ def tag_pairs(
     return Tagged(pairs, drawn, known, {kind: definitions[kind] for kind in known}, from_answers)
 
 
-def add_slices(
-    summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()
-) -> CaseSummary:
+def add_slices(summary: CaseSummary, tagged: Tagged) -> CaseSummary:
     """The case sheet with its slices, and with the slices that each case is in; as it is where
-    nothing decides.
-
-    Raises:
-        InputError: samples can't be read, or a field has more than 30 values.
-    """
+    nothing decides."""
     if summary.metric is None:
         return summary
-    tagged = tag_pairs(summary, base, tuned, slice_by)
     places = {key: place for place, key in enumerate(tagged.pairs.texts("item_key")[0])}
 
     def add_tags(case: Case) -> Case:
