@@ -120,27 +120,27 @@ def test_rows_say_what_made_them(write: Write) -> None:
 
 
 def test_rows_of_generated_answers_have_no_majority_class(write: Write) -> None:
-    golds = ["red car", "blue", "green", "old house"]
+    golds = ["red car", "blue", "green", "old house", "big dog"]
     base = write(
-        make_record(metrics=ANSWER_METRICS), answer_samples(golds, ["red", "blue", "no", ""])
+        make_record(metrics=ANSWER_METRICS), answer_samples(golds, ["red", "blue", "no", "", "dog"])
     )
     tuned = write(
         make_record("qa", metrics=ANSWER_METRICS),
-        answer_samples(golds, ["red car", "blue", "x", "house"]),
+        answer_samples(golds, ["red car", "blue", "x", "house", "big dog"]),
     )
     exact_match, token_f1 = compare(base, tuned).rows
     assert (exact_match.metric, exact_match.primary, exact_match.base, exact_match.tuned) == (
         "exact_match",
         True,
-        0.25,
-        0.5,
+        0.2,
+        0.6,
     )
-    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667. Two items gain 1/3 and 2/3; an unseen one
-    # falls (or rises) by 1.75 standard deviations of the changes, 0.2764, from the mean change of
-    # 1/4: by 0.2337. With exponential weights that outweighs both in 1 / (1 + 1.426) / (1 + 2.853)
-    # = 0.107 of the cases, which count by half: p; 2 % further out (z of 1.6116 -> 1.58) 0.114.
-    assert [token_f1.base, token_f1.tuned] == pytest.approx([5 / 12, 2 / 3])
-    assert token_f1.p == pytest.approx(0.114, abs=0.013)
+    # token F1: 2/3 1 0 0 2/3 -> 0.46667; 1 1 0 2/3 1 -> 0.73333. Items gain 1/3, 1/3 and 2/3; as
+    # most tuned scores are alike, an unseen one may be 0: it falls by the base's mean, 7/15. With
+    # exponential weights that outweighs all in 1 / (1 + 5/7)^2 / (1 + 10/7) = 0.1401 of the cases,
+    # which count by half: p; 2 % further out (z of 1.4754 -> 1.4465) 0.148.
+    assert [token_f1.base, token_f1.tuned] == pytest.approx([7 / 15, 11 / 15])
+    assert token_f1.p == pytest.approx(0.148, abs=0.013)
 
 
 def test_shuffled_samples_are_paired_by_item(write: Write) -> None:

@@ -206,16 +206,18 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     if measure.weight is None:
         degrees, mean = number - 1.0, float(counts @ moved) / number
         jackknife = float(counts @ (moved - mean) ** 2) * (number - 1) / number
+        ratio = max(1.0, jackknife / squares) if squares > 0 else 1.0
         # random weights have a variance that is too small by (n - 1) / (n + 1); the jackknife
         # corrects a part of this again, so that intervals of few clusters are a little long
-        variance = max(squares, jackknife) * (number + 1) / (number - 1)
+        ratio *= (number + 1) / (number - 1)
     else:
         degrees = min(number - 1.0, _degrees(shares, counts))
         # the square of each residual over 1 - share; random weights make n / (n + 1) of a variance
-        variance = float(counts @ (linear * moved)) * (number + 1) / number
+        ratio = float(counts @ (linear * moved)) / squares if squares > 0 else 1.0
+        ratio *= (number + 1) / number
     return _Shape(
         degrees=degrees,
-        excess=math.sqrt(variance / squares) if squares > 0 else 1.0,
+        excess=math.sqrt(ratio),
         skewness=_skewness(linear / math.sqrt(squares), shares, counts)
         if is_open and squares > 0
         else 0.0,
