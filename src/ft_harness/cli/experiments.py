@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
 
 from ft_harness import processes
 from ft_harness.cli.app import (
     HERE,
+    Command,
     IncludeOption,
     NameOption,
     Options,
@@ -118,7 +118,7 @@ def init(
         show(line)
 
 
-class _DryRun(TyperCommand):
+class _DryRun(Command):
     """`--dry-run` without a value plans for this machine; typer's options take a value always or
     never."""
 

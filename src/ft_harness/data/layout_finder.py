@@ -16,6 +16,7 @@ from ft_harness.data.layout import Layout
 from ft_harness.data.opening import check_encoding, find_encoding, open_text
 from ft_harness.data.text_files import first_records, numbered_lines
 from ft_harness.data.typed_files import sheet_names, sheet_rows
+from ft_harness.data.values import bare_name
 from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file
@@ -115,7 +116,7 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
         records = [["" if cell is None else str(cell) for cell in cells] for _, cells in rows]
     else:
         records = first_records(path, layout, suffix, _SAMPLE)
-    header = [cell.strip() for cell in records[0]] if records else []
+    header = [bare_name(cell) for cell in records[0]] if records else []
     reasons = _reasons(header, records[1:])
     asked = [header.index(name) for name in wanted if name in header]
     doubtful = len(asked) < len(wanted) or any(index in reasons for index in asked)

@@ -43,7 +43,7 @@ from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 6  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 7  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
 # lm-eval's own command hands over the model's arguments too, with one of these; a recipe does not.
 _MODEL_ARGUMENTS = ("pretrained", "peft", "model", "url")

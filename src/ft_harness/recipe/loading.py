@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ft_harness.errors import ConfigError, expected_values, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.fields import inner_sections, places_of
-from ft_harness.recipe.overrides import parse_override
+from ft_harness.recipe.overrides import note_once, parse_override
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
@@ -199,8 +199,10 @@ def _with_overrides(
     content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]
 ) -> Draft:
     draft = Draft(content, places)
-    for setting in overrides:
+    given: dict[KeyPath, str] = {}
+    for setting in dict.fromkeys(overrides):
         path, value = parse_override(setting)
+        note_once(setting, path, given)
         name = ".".join(path)
         draft = draft.with_values({name: value}, {name: f"--set {setting}"})
     return draft
