@@ -19,6 +19,7 @@ from ft_harness.errors import InputError
 MAX_CHARACTERS = 10_000_000
 MOST_BLANK_LINES = 1_000_000  # in a row: a small .gz file may hold billions
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
+_WRITTEN = {"\t": "\\t"}
 _SAMPLE = 200  # lines that show how cells are quoted
 Placed = tuple[str, dict[str, Any]]
 
@@ -224,7 +225,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
         raise InputError(
             f"{place}: one column named {names[0][:80]!r}; the delimiter seems to be {other!r}",
             f"columns separated by {delimiter!r}",
-            "name the file .tsv" if other == "\t" else f"--set 'data.delimiter={other}'",
+            f"--set 'data.delimiter={_WRITTEN.get(other, other)}'",
         )
     return names
 

@@ -161,10 +161,18 @@ def _inspect(request: Request) -> NewTask:
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
+    columns = {f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)}
+    if survey.optional:
+        reading["optional"] = [field for field, name in columns.items() if name in survey.optional]
+        notes += [
+            f"the column {name} is empty in {count} of {survey.counts.total()} rows: their prompts "
+            "are without it"
+            for name, count in survey.optional.items()
+        ]
     return NewTask(
         name=chosen,
         source=source,
-        columns={f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)},
+        columns=columns,
         answer_column=answer,
         reading=reading,
         rows=survey.counts.total(),
