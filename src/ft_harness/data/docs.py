@@ -129,6 +129,7 @@ class DocReader:
                     thing,
                     " or ".join(sorted(unused)),
                     option,
+                    extra={"cure": f"correct data.{option}, or leave it out"},
                 )
 
     def _read_each(self, batch: Sequence[tuple[str, Row]], part: Part, ids: array[int]) -> Docs:
@@ -196,7 +197,12 @@ class DocReader:
             _log.warning("%s: %d of %d rows left out (%s)", part.where, part.bad, part.rows, lost)
         if part.dropped + part.bad == part.rows:
             reason = "is complete" if part.bad else "has a label to keep"
-            _log.warning("%s: no row %s; this split is taken from another one", part.where, reason)
+            _log.warning(
+                "%s: no row %s; this split is taken from another one",
+                part.where,
+                reason,
+                extra={"cure": "check the rows of this file"},
+            )
 
     def _kept(self, rows: Iterable[tuple[str, Row]], part: Part) -> Iterator[tuple[str, Row, Row]]:
         """(place, row, doc) of the rows that become docs; after a bad row, only look for more
@@ -295,6 +301,7 @@ class DocReader:
                     " or ".join(columns),
                     name,
                     f"the column {used} is used" if used else "the field is empty",
+                    extra={"cure": "correct the name in data.columns, or leave it out"},
                 )
 
     def _is_dropped(self, raw: Any, part: Part) -> bool:
