@@ -634,6 +634,19 @@ def test_a_model_s_own_generation_settings_mean_in_a_batch_what_they_mean_alone(
     assert answers == alone
 
 
+def test_a_model_s_own_penalty_means_the_same_with_the_beams_of_a_task(llama: Any, words: Any):
+    """Such prompts are neither padded nor read together: the penalty would count the padding."""
+    llama.generation_config.repetition_penalty = 5.0
+    answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
+    for prompt, answer in zip(PROMPTS, answers, strict=True):
+        ids = words(prompt, return_tensors="pt")["input_ids"]
+        output = llama.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
+            num_beams=3, pad_token_id=words.eos_token_id,
+        )  # fmt: skip
+        assert answer == words.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+
+
 def test_settings_of_a_task_that_would_change_what_generate_returns_are_ours(
     llama: Any, words: Any
 ):

@@ -343,7 +343,8 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things checked")
+    things = f"{len(found.facts)} {'thing' if len(found.facts) == 1 else 'things'} checked"
+    show(", ".join([*counts, things]))
     for notice in found.notices:
         show(f"  warning: {notice.what}")
         show(f"       do: {notice.action}")
