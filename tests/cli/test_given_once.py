@@ -65,3 +65,25 @@ def test_a_field_that_varies_twice_is_refused(settings: list[str], options: dict
     request = make_request(write(tmp_path), None, settings, NO_OPTIONS | options)
     with pytest.raises(ConfigError, match=r"both (set|say)"):
         read_grid(request)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--set", "task.name=demo_nli"], "check demo_qa and --set task.name=demo_nli both set"),
+        (
+            ["--include-path", "a", "--set", "task.include_path=b"],
+            "--include-path a and --set task.include_path=b both set task.include_path",
+        ),
+    ],
+)
+def test_a_task_that_is_checked_is_named_once(given: list[str], said: str, ft):
+    code, _, err = ft("check", "demo_qa", *given)
+    assert code == 2
+    assert_three_lines(err, said)
+
+
+def test_an_option_of_tasks_is_not_ignored_for_recipes(ft, tmp_path: Path):
+    code, _, err = ft("check", write(tmp_path), "--include-path", "a")
+    assert code == 2
+    assert_three_lines(err, "--include-path a is for names of tasks", "--set task.include_path=a")

@@ -58,18 +58,25 @@ def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
     """What was found in recipes (names that are paths) and tasks (all others), faults included.
 
     Raises:
-        ConfigError: there are no names.
+        ConfigError: there are no names, or an option that none of them has a use for.
     """
     if not names:
         raise ConfigError(
             "nothing was checked", "recipes or names of tasks", "see ft-harness tasks list"
         )
     findings = Findings()
+    recipes = {name for name in names if recipe_file(name).is_file() or Path(name).name != name}
+    if options.include_path is not None and recipes.issuperset(names):
+        raise ConfigError(
+            f"--include-path {options.include_path} is for names of tasks, and {names[0]} is a "
+            "recipe",
+            "task.include_path for recipes",
+            f"--set task.include_path={options.include_path}",
+        )
     for name in names:
         found = Findings()
         try:
-            is_path = recipe_file(name).is_file() or Path(name).name != name
-            (_check_recipe if is_path else _check_task)(name, options, found)
+            (_check_recipe if name in recipes else _check_task)(name, options, found)
         except ProblemsError as error:
             found.faults = error.problems
         except FtHarnessError as error:

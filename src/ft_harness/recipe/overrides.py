@@ -46,7 +46,7 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
 
 
 def note_once(setting: str, path: KeyPath, given: dict[KeyPath, str]) -> None:
-    """Note what sets a field in `given`.
+    """Note what sets a field in `given`, as a message names it.
 
     Raises:
         ConfigError: something else sets it, a part of it, or what it is a part of: one of the two
@@ -56,11 +56,11 @@ def note_once(setting: str, path: KeyPath, given: dict[KeyPath, str]) -> None:
         shared = path[: min(len(path), len(known))]
         if shared == known[: len(shared)]:
             raise ConfigError(
-                f"--set {earlier} and --set {setting} both set {'.'.join(shared)}",
+                f"{earlier} and --set {setting} both set {'.'.join(shared)}",
                 "one value for each field",
                 "leave one of them out",
             )
-    given[path] = setting
+    given[path] = f"--set {setting}"
 
 
 def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
