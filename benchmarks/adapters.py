@@ -5,7 +5,7 @@
 
 `DIR` holds `tokenizers/gpt2` and `snli/snli_test.csv`. Random Llamas (see random_llamas.py) and
 three random adapters (r 16, all linear layers) score SNLI items by `snli_custom`, unmerged, with
-all checks of an adapter and its live-proof.
+all checks of an adapter, also whether it changes the answers.
 """
 
 from __future__ import annotations

@@ -40,6 +40,13 @@ def share_cores() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
 
 
+def core_count() -> int:
+    """How many cores this process computes with: OMP_NUM_THREADS, which `share_cores` sets too;
+    else all that it may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
+
+
 def _core_quota() -> float | None:
     """The smallest number of cores that the control groups of this process grant it; None: no
     limit."""

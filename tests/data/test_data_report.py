@@ -313,6 +313,7 @@ def test_check_prints_the_data(experiment: Experiment):
     assert check_experiment(experiment, trains=False).data is None
 
 
+@pytest.mark.slow  # a whole run
 def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experiment):
     study, path = run([experiment], "mine", lambda _: None)
     data = read_data_report(experiment.folder)

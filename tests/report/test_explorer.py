@@ -503,6 +503,7 @@ def write_why(browser: Browser, item: str, text: str) -> None:
     browser.call("Input.insertText", text=text)
 
 
+@pytest.mark.slow  # two reports and a browser
 def test_what_is_typed_comes_back_in_the_next_report(browser: Browser, wide: Path, tmp_path: Path):
     """Through cases.csv, next to a row and a column that a person added with a spreadsheet."""
     folder = tmp_path / "study"

@@ -265,6 +265,7 @@ def test_json_gives_the_sentences_first():
     assert found["tables"][0]["rows"][0][:5] == ["snli_custom", "test", "acc", 0.3912, 0.7312]
 
 
+@pytest.mark.slow  # draws every figure twice
 def test_equal_studies_give_equal_bytes_in_every_format(tmp_path: Path):
     for folder in ("one", "two"):
         write_report(

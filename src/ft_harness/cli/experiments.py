@@ -102,7 +102,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores the bundled model, fine-tunes it and scores it again; needs no network.
     """
-    from ft_harness.pipeline.run_or_reuse import demo
+    from ft_harness.pipeline.demo import demo
 
     print_study(*demo(out, say))
 

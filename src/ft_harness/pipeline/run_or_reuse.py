@@ -9,7 +9,7 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.requirements import check_names, read_requirements
 from ft_harness.pipeline.adapter_runs import study_of
-from ft_harness.pipeline.experiment import Experiment, Say, demo_experiments
+from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.finished import find_finished, say_power
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.recipe import keep_recipe
@@ -37,11 +37,6 @@ def run(
     from ft_harness.pipeline import runs
 
     return runs.run(experiments, report_name, say, require, command)
-
-
-def demo(out: Path, say: Say) -> tuple[Study, Path]:
-    """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 
 def _report(

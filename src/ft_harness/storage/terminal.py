@@ -71,6 +71,24 @@ class _GatedStream:
         return getattr(self._stream, name)
 
 
+class WholeLines:
+    """A text stream that passes on whole lines alone, and no bar: for one of several processes that
+    write to the same terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._begun = stream, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        for line in lines:
+            if line and "\r" not in line:
+                self._stream.write(f"{line}\n")
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def inert(text: str) -> str:
     """What is written at once, as it may be shown; a bar of tqdm's begins with a return."""
     if _MOVES.fullmatch(text):

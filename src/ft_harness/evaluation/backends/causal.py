@@ -138,7 +138,7 @@ class CausalLM(RequestLM):
                 _PROOF_LENGTH,
                 self.device,
             )
-            # The same checks and the same live-proof as for `ft-harness eval`.
+            # The same checks and the same proof of an active adapter as in `ft-harness eval`.
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self.replace_model(tuned.model)
             self._adapter_ends = tuned.ends
