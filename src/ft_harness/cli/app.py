@@ -23,9 +23,9 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand
 
 from ft_harness import processes
+from ft_harness.cli.given_once import App
 from ft_harness.errors import (
     ConfigError,
     FtHarnessError,
@@ -41,30 +41,7 @@ from ft_harness.storage import find_limit, full_disk, is_full, keep_aside, learn
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output
 
-
-class Command(TyperCommand):
-    """A command that takes each option once, unless it is repeatable: of two values one would be
-    lost without a word."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raises:
-        ConfigError: an option is given twice.
-        """
-        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
-        for number, each in enumerate(given):
-            if each in given[:number] and not (each.multiple or each.is_flag):
-                raise ConfigError(
-                    f"{each.opts[0]} is given twice", "one value", "leave one of them out"
-                )
-        return super().parse_args(ctx, args)
-
-
-class _App(typer.Typer):
-    def command(self, *names: Any, **settings: Any) -> Any:
-        return super().command(*names, **{"cls": Command, **settings})
-
-
-app = _App(
+app = App(
     help="Did the fine-tuning help, by how much, and how sure are we?",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -72,7 +49,7 @@ app = _App(
     add_completion=False,
     epilog="ft-harness COMMAND --help shows an example and names the page in docs/.",
 )
-tasks_app = _App(help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None)
+tasks_app = App(help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None)
 RecipeArgument = Annotated[
     Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")
 ]

@@ -12,7 +12,6 @@ import typer
 from ft_harness import processes
 from ft_harness.cli.app import (
     HERE,
-    Command,
     IncludeOption,
     NameOption,
     Options,
@@ -30,6 +29,7 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
+from ft_harness.cli.given_once import Command
 from ft_harness.errors import ConfigError, raise_problems
 from ft_harness.storage import write_text
 

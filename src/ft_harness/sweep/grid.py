@@ -169,12 +169,8 @@ def _with_options(request: Request) -> Draft:
     if request.seeds is not None:
         _check_number(request, "--seeds", request.seeds)  # before they are listed
         name = "train.seed" if trains else "eval.seed"
-        if name in varied:
-            raise ConfigError(
-                f"--seeds {request.seeds} and --set {name}=... both say which seeds there are",
-                "one of the two",
-                "leave one of them out",
-            )
+        path, seeds = tuple(name.split(".")), f"--seeds {request.seeds}"
+        note_once(f"{name}=...", path, {path: seeds} if name in varied else {})
         first = value_of(draft.recipe(), name)
         vary[name] = list(range(first, first + request.seeds))
         said[name] = "--seeds"
