@@ -23,6 +23,11 @@ class Pool:
     def __init__(self, run: Callable[..., None]) -> None:
         self.run, self.given = run, list[str]()
 
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *caught: object) -> None: ...
+
     def submit(self, work: Callable[..., None], name: str, out: Path) -> Future[None]:
         self.given.append(name)
         future: Future[None] = Future()

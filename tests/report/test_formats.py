@@ -20,7 +20,7 @@ import pytest
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.errors import ConfigError
-from ft_harness.pipeline.report_files import Layout, write_report
+from ft_harness.pipeline.report_files import ReportOptions, write_report
 from ft_harness.report import (
     View,
     build_document,
@@ -269,7 +269,9 @@ def test_json_gives_the_sentences_first():
 def test_equal_studies_give_equal_bytes_in_every_format(tmp_path: Path):
     for folder in ("one", "two"):
         write_report(
-            make_full_study(), tmp_path / folder, Layout(("md", "html", "tex", "csv", "json"))
+            make_full_study(),
+            tmp_path / folder,
+            ReportOptions(("md", "html", "tex", "csv", "json")),
         )
     first, second = (
         {

@@ -56,10 +56,10 @@ def _start(_process: int) -> memoryview[float]:
 
 
 def begin() -> None:
-    """An operation begins."""
+    """Tell the watching process that an operation begins."""
     _start(os.getpid())[0] = time.monotonic() + MOST_SECONDS
 
 
 def end() -> None:
-    """No operation is running."""
+    """Tell the watching process that no operation is running."""
     _start(os.getpid())[0] = 0.0

@@ -57,11 +57,12 @@ def _run_at_once(experiments: Sequence[Experiment], say: Say) -> None:
     """Run experiments in processes with their share of the cores, each with a report of its own."""
     names = [each.name for each in reversed(experiments)]
     say(f"{', '.join(names)}: {_AT_ONCE} of them at the same time")
-    pool = start_processes(_AT_ONCE, processes.core_count() // _AT_ONCE)
-    try:
-        wait([pool.submit(_run_alone, name, experiments[0].out) for name in names])
-    finally:
-        end_processes()
+    with start_processes(_AT_ONCE, processes.core_count() // _AT_ONCE) as pool:
+        try:
+            wait([pool.submit(_run_alone, name, experiments[0].out) for name in names])
+        except BaseException:  # a signal, too
+            end_processes()
+            raise
 
 
 def _run_alone(name: str, out: Path) -> None:

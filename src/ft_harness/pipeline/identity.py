@@ -39,8 +39,8 @@ class NotToldByFilesError(Exception):
 def identify(
     experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
 ) -> str:
-    """Hash of everything that an experiment's results depend on: this package, its environment, the
-    recipe, its tasks, and each file of data, base model and the given folders.
+    """Hash of everything that an experiment is made of: this package, its environment, the recipe,
+    its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.

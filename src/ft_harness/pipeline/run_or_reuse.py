@@ -10,7 +10,8 @@ from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.requirements import check_names, read_requirements
 from ft_harness.pipeline.adapter_runs import study_of
 from ft_harness.pipeline.experiment import Experiment, Say
-from ft_harness.pipeline.finished import find_finished, say_power
+from ft_harness.pipeline.finished import find_finished
+from ft_harness.pipeline.power import say_power
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.recipe import keep_recipe
 from ft_harness.records import Evaluation
@@ -23,7 +24,8 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """As `runs.run`, which is loaded only where something is to be made.
+    """A whole run: what is finished is reused, and `runs.run` is loaded only where something is to
+    be made.
 
     Raises:
         FtHarnessError: as `runs.run`.

@@ -19,8 +19,9 @@ _OFTEN = 0.1  # share of rows from which on an empty cell is no slip
 
 @dataclass
 class Survey:
-    """What was found: columns, how often each value of the answer's column occurs, whether all of
-    these are texts, and names that the file states for them; `classes`: the answer is a label."""
+    """What one reading of data found: columns, how often each value of the answer's column occurs,
+    whether all of these are texts, and names that the file states for them; `classes`: the answer
+    is a label."""
 
     where: str
     classes: bool = False

@@ -1,5 +1,5 @@
-"""The training example that is nearest to each case, kept with the tuned evaluation for later
-reports."""
+"""Find the training example that is nearest to each case, and keep what was found with the tuned
+evaluation for later reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ft_harness.comparison.cases.summary import (
     change_cases,
     list_cases,
 )
-from ft_harness.comparison.cases.traits import content_words, join_fields, show_fields
+from ft_harness.comparison.cases.traits import content_words, field_texts, join_fields
 from ft_harness.records import Frozen, read_kept
 
 NEAREST_FILE = "nearest_training.json"
@@ -25,7 +25,7 @@ _TEXT_LIMIT = 2000  # characters of a training example that are kept
 
 
 class Nearest(Frozen):
-    """`nearest_training.json`."""
+    """`nearest_training.json`: the nearest training example of each case."""
 
     schema_version: Literal[1] = 1
     n_training: int = Field(description="training docs that were looked at")
@@ -58,7 +58,7 @@ def find_nearest(
     count = 0
     for doc in training:
         count += 1
-        words = content_words(join_fields(show_fields(doc, names)))
+        words = content_words(join_fields(field_texts(doc, names)))
         shared = Counter(key for word in words & having.keys() for key in having[word])
         for key, common in shared.items():
             similarity = common / (len(words) + len(wanted[key]) - common)
@@ -67,13 +67,13 @@ def find_nearest(
                 best[key] = similarity, doc
     items: dict[str, NearestExample | None] = dict.fromkeys(wanted)
     for key, (similarity, doc) in best.items():
-        text = join_fields(show_fields(doc, names))[:_TEXT_LIMIT]
+        text = join_fields(field_texts(doc, names))[:_TEXT_LIMIT]
         items[key] = NearestExample(text=text, answer=answer(doc), similarity=similarity)
     return Nearest(n_training=count, items=items)
 
 
 def case_texts(summary: CaseSummary) -> dict[str, dict[str, str]]:
-    """Item key -> text fields of each case that has any."""
+    """Item key -> the text fields by which a case's nearest training example is found."""
     return {case.item_key: case.texts for _, case in list_cases(summary) if case.texts}
 
 
@@ -88,7 +88,7 @@ def add_nearest(summary: CaseSummary, nearest: Nearest) -> CaseSummary:
 
 
 def read_nearest(folder: Path) -> Nearest | None:
-    """What was kept in an evaluation's folder; None where nothing was.
+    """The nearest training examples that were kept in an evaluation's folder; None where none were.
 
     Raises:
         InputError: it is damaged.

@@ -19,7 +19,8 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class ProcessExecutor(Executor):
-    """A process for each GPU, which takes the next order when it is done with one."""
+    """The executor with one process for each GPU, which takes the next order when it is done with
+    one."""
 
     has_gpus = True
 
@@ -32,6 +33,8 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         end_processes()
+        for pool in self._pools.values():
+            pool.shutdown()
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting, idle = deque(orders), deque(self.gpus)
@@ -58,7 +61,8 @@ class ProcessExecutor(Executor):
 def start_processes(
     count: int, threads: int, variables: Mapping[str, str] | None = None
 ) -> ProcessPoolExecutor:
-    """A pool of processes that end with this one, each with so many threads to compute with.
+    """A pool of processes of this machine that end with this one, each with so many threads to
+    compute with.
 
     Args:
         variables: of the environment, set before anything else is loaded.
