@@ -158,6 +158,12 @@ def test_check_counts_the_prompts_that_examples_make_too_long(ft, recipe: Path, 
     assert code == 0, err
     assert "test: 24 of the first 24 prompts will be cut" in out
     assert "do: lower eval.num_fewshot, or raise model.max_length" in out
+    short = ["--set", "eval.splits=[test]", "--set", "model.max_length=16"]
+    code, out, err = ft("check", recipe, *short, "--out", tmp_path)
+    assert code == 0, err
+    assert "test: 24 of the first 24 prompts will be cut" in out
+    assert "do: raise model.max_length" in out
+    assert "eval.num_fewshot" not in out
     code, out, _ = ft("check", recipe, "--set", "eval.splits=[test]", "--out", tmp_path)
     assert "test: 0 of the first 24 prompts will be cut" in out
 

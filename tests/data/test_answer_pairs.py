@@ -160,3 +160,21 @@ def test_pairs_of_one_prompt_stay_in_one_split(tmp_path: Path):
     prompts = [{doc["prompt"] for doc in split} for split in splits.values()]
     assert all(prompts)
     assert sum(map(len, prompts)) == 20
+
+
+@pytest.mark.parametrize("columns", [{"columns": {"text": [], "label": []}}, {}])
+def test_pairs_of_rows_that_hold_none_are_refused(columns: dict, tmp_path: Path):
+    rows = [{"text": f"a film {i}", "label": "good"} for i in range(30)]
+    path = write_jsonl(tmp_path / "x.jsonl", rows)
+    with pytest.raises(InputError) as caught:
+        load_splits({"source": str(path), **columns}, data_pairs=True)
+    assert caught.value.what == f"{path}: no column for the field chosen (columns: text, label)"
+    assert caught.value.action.startswith("leave data.pairs out unless rows are pairs of answers")
+
+
+def test_a_mapping_of_one_answer_leaves_the_other_its_own_column(tmp_path: Path):
+    rows = [{"prompt": f"p{i}", "good": "yes", "rejected": "no"} for i in range(30)]
+    path = write_jsonl(tmp_path / "x.jsonl", rows)
+    given = {"source": str(path), "pairs": True, "optional": ["prompt"]}
+    docs = load_splits(given, test_all=True, data_columns={"chosen": ["good"]})["test"]
+    assert docs[0] == {"chosen": "yes", "prompt": "p0", "rejected": "no"}

@@ -629,7 +629,7 @@ UNSEEN = [
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_a_text_of_invisible_characters_alone_is_missing(text: str, suffix: str, tmp_path: Path):
     if suffix == ".csv":
-        path = write_bytes(tmp_path / "a.csv", f"text,label\na,1\nb,0\n{text},1\n")
+        path = write_bytes(tmp_path / "a.csv", f"label,text\n1,a\n0,b\n1,{text}\n")
     else:
         rows = [{"text": each, "label": "1"} for each in ("a", "b", text)]
         path = write_lines(tmp_path / "a.jsonl", rows)

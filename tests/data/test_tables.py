@@ -23,6 +23,7 @@ from ft_harness.data.layout import Layout
 from ft_harness.data.loading import load_splits
 from ft_harness.data.opening import find_encoding
 from ft_harness.errors import InputError
+from tests.builders.tiny import write_jsonl
 
 FIELDS = {"columns": {"text": ["text"], "label": ["label"]}, "labels": ["negative", "positive"]}
 
@@ -331,3 +332,39 @@ def test_answers_of_two_shapes_in_a_list_are_refused(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", '{"q": "x", "answers": ["a", {"text": "b"}]}\n')
     with pytest.raises(InputError, match="objects next to other values"):
         load_splits({"source": str(path)}, test_all=True)
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", f"{MARK}text,label\na,1\n{MARK}b,0\n"),
+        ("x.tsv", f"text\tlabel\na\t1\n{MARK}b\t0\n"),
+        ("x.jsonl", f'{{"text": "a", "label": "1"}}\n{MARK}{{"text": "b", "label": "0"}}\n'),
+    ],
+)
+def test_a_byte_order_mark_where_files_were_joined_is_no_text(name: str, text: str, tmp_path: Path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    splits = load_splits({"source": str(tmp_path / name)}, test_all=True)
+    assert list(splits["test"]) == [{"text": "a", "label": "1"}, {"text": "b", "label": "0"}]
+
+
+@pytest.mark.parametrize("header", ["\u200btext,label\u00a0", " text\u200e , label"])
+def test_a_header_is_read_without_what_shows_nothing_at_its_ends(header: str, tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{header}\na,1\nb,0\n", encoding="utf-8")
+    splits = load_splits({"source": str(path), "columns": FIELDS["columns"]}, test_all=True)
+    assert list(splits["test"]) == [{"text": "a", "label": "1"}, {"text": "b", "label": "0"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("Text", "Text"), ("text ", "'text '"), ("\u200btext", r"'\u200btext'")]
+)
+def test_a_column_that_is_nearly_the_one_is_named(key: str, shown: str, tmp_path: Path):
+    path = write_jsonl(tmp_path / "x.jsonl", [{key: "a", "label": 1}])
+    with pytest.raises(InputError) as caught:
+        load_splits({"source": str(path), "columns": FIELDS["columns"]}, test_all=True)
+    said = f"no column for the field text (columns: {shown}, label); did you mean {shown}?"
+    assert caught.value.what == f"{path}: {said}"

@@ -634,6 +634,23 @@ def test_a_model_s_own_generation_settings_mean_in_a_batch_what_they_mean_alone(
     assert answers == alone
 
 
+def test_a_model_s_own_length_means_the_same_with_the_beams_of_a_task(llama: Any, words: Any):
+    """Such prompts are neither padded nor read together: the length would count the padding."""
+    words = copy.deepcopy(words)
+    words.pad_token = words.eos_token
+    llama.lm_head.bias = torch.nn.Parameter(torch.zeros(len(words)))
+    llama.lm_head.bias.data[words.eos_token_id] = 9.0
+    llama.generation_config.min_length = 14
+    answers = ours(llama, words).generate_until(asked(PROMPTS, num_beams=3))
+    for prompt, answer in zip(PROMPTS, answers, strict=True):
+        ids = words(prompt, return_tensors="pt")["input_ids"]
+        output = llama.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
+            num_beams=3, pad_token_id=words.eos_token_id,
+        )  # fmt: skip
+        assert answer == words.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+
+
 def test_settings_of_a_task_that_would_change_what_generate_returns_are_ours(
     llama: Any, words: Any
 ):

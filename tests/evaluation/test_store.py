@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
+from ft_harness.evaluation import jobs as jobs_module
 from ft_harness.evaluation.backends import generation, scorer
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models.base_model import BaseModel, load_base_model
@@ -267,6 +268,9 @@ def test_what_makes_a_response_makes_its_key(
     assert {name: e.record.back_end.reused for name, e in evaluations.items()} == dict.fromkeys(
         evaluations, 0
     )
+    monkeypatch.setattr(jobs_module, "SCORING_VERSION", 1000)
+    evaluations["scoring"] = score(base, jobs_of(base, reviews), tmp_path)
+    assert evaluations["scoring"].record.back_end.reused == 0
     subjects = {evaluation.record.subject for evaluation in evaluations.values()}
     assert subjects == {f"base--{model_folder.name}"}  # all looked into one folder
 

@@ -309,7 +309,8 @@ BAD_ADAPTERS: dict[str, Bad] = {
         lambda f: change_config(f, r=8), 3, "has rank 4 and shape (4, 32), but adapter_config.json says rank 8"
     ),
     "targets no names": (lambda f: change_config(f, target_modules=[["q_proj"]]), 3, "target_modules is"),
-    "a type that is not scored": (lambda f: change_config(f, peft_type="PROMPT_TUNING"), 3, "type PROMPT_TUNING"),
+    "a type that is not scored": (lambda f: change_config(f, peft_type="PROMPT_TUNING"), 3, "can't be merged into its base either"),
+    "a type that can be merged": (lambda f: change_config(f, peft_type="LOHA"), 3, "do: merge it into its base"),
     "no type": (lambda f: change_config(f, peft_type=None), 3, "type None"),
     "another kind of task": (lambda f: change_config(f, task_type="SEQ_2_SEQ_LM"), 3, "for SEQ_2_SEQ_LM"),
     "a head for a model without": (lambda f: change_config(f, task_type="SEQ_CLS"), 3, "for SEQ_CLS"),

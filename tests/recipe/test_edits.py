@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ft_harness.recipe import keep_recipe, kept_settings, load_recipe, write_overrides
-from ft_harness.recipe.edits import edit
+from ft_harness.recipe.edits import edit, write_recipe
 from tests.recipe.test_recipe import RECIPE_FILE, write
 
 COMMENTED = """# mine
@@ -106,7 +106,7 @@ def test_options_that_lead_from_one_recipe_to_another(tmp_path: Path):
     assert write_overrides(new, new) == []
     back = write_overrides(new, old)  # what only the first sets gets its default
     assert back is not None
-    again = load_recipe(write(tmp_path, COMMENTED), [*settings, *back])
+    again = load_recipe(write(tmp_path, write_recipe(new.written())), back)
     assert again.resolved() == old.resolved()
     odd = load_recipe(write(tmp_path, COMMENTED), []).model_copy(
         update={"data": old.data.model_copy(update={"source": "[x]"})}

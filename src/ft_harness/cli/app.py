@@ -26,6 +26,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ft_harness import processes
+from ft_harness.cli.given_once import App
 from ft_harness.errors import (
     ConfigError,
     FtHarnessError,
@@ -41,7 +42,7 @@ from ft_harness.storage import find_limit, full_disk, is_full, keep_aside, learn
 from ft_harness.storage.escaping import one_line
 from ft_harness.storage.terminal import OutputClosedError, gated_output
 
-app = typer.Typer(
+app = App(
     help="Did the fine-tuning help, by how much, and how sure are we?",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -49,9 +50,7 @@ app = typer.Typer(
     add_completion=False,
     epilog="ft-harness COMMAND --help shows an example and names the page in docs/.",
 )
-tasks_app = typer.Typer(
-    help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None
-)
+tasks_app = App(help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None)
 RecipeArgument = Annotated[
     Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")
 ]

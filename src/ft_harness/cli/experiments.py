@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
 
 from ft_harness import processes
 from ft_harness.cli.app import (
@@ -31,6 +30,7 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
+from ft_harness.cli.given_once import Command
 from ft_harness.errors import ConfigError, raise_problems
 from ft_harness.storage import write_text
 
@@ -119,7 +119,7 @@ def init(
         show(line)
 
 
-class _DryRun(TyperCommand):
+class _DryRun(Command):
     """`--dry-run` without a value plans for this machine; typer's options take a value always or
     never."""
 
@@ -344,7 +344,8 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things checked")
+    things = f"{len(found.facts)} {'thing' if len(found.facts) == 1 else 'things'} checked"
+    show(", ".join([*counts, things]))
     for notice in found.notices:
         show(f"  warning: {notice.what}")
         show(f"       do: {notice.action}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.data.columns import CHARACTERS, Docs, make_docs, read_columns
 from ft_harness.data.fields import read_doc, row_error
 from ft_harness.data.files import Row, Rows
@@ -24,6 +25,8 @@ from ft_harness.data.values import (
     kind_of,
     missing,
     read_value,
+    shown_name,
+    suggest_column,
 )
 from ft_harness.errors import InputError
 
@@ -70,8 +73,10 @@ class DocReader:
         wanted = {name: [*columns] for name, columns in (options.columns or {}).items()}
         for name in options.optional if wanted else ():
             wanted.setdefault(name, [])
-        if options.labels is not None and wanted:
-            wanted.setdefault(LABEL, [])
+        self._required = {LABEL} if options.labels is not None else set()
+        self._required |= {CHOSEN, REJECTED} if options.pairs else set()
+        for name in self._required if wanted else ():
+            wanted.setdefault(name, [])
         # a mapping that is given comes before a column that has the field's own name
         self._accepted = {
             name: list(dict.fromkeys((*columns, name))) for name, columns in wanted.items()
@@ -124,6 +129,7 @@ class DocReader:
                     thing,
                     " or ".join(sorted(unused)),
                     option,
+                    extra={"cure": f"correct data.{option}, or leave it out"},
                 )
 
     def _read_each(self, batch: Sequence[tuple[str, Row]], part: Part, ids: array[int]) -> Docs:
@@ -172,8 +178,7 @@ class DocReader:
 
     def _start(self, rows: Rows) -> Part:
         part = Part(rows.where)
-        required = set(self._accepted or ([LABEL] if self._options.labels is not None else []))
-        part.absent = required - set(self._options.optional)
+        part.absent = set(self._accepted or self._required) - set(self._options.optional)
         stated = rows.label_names()
         column = next((name for name in self._accepted.get(LABEL, [LABEL]) if name in stated), None)
         part.stated = stated[column] if column is not None else ()
@@ -192,7 +197,12 @@ class DocReader:
             _log.warning("%s: %d of %d rows left out (%s)", part.where, part.bad, part.rows, lost)
         if part.dropped + part.bad == part.rows:
             reason = "is complete" if part.bad else "has a label to keep"
-            _log.warning("%s: no row %s; this split is taken from another one", part.where, reason)
+            _log.warning(
+                "%s: no row %s; this split is taken from another one",
+                part.where,
+                reason,
+                extra={"cure": "check the rows of this file"},
+            )
 
     def _kept(self, rows: Iterable[tuple[str, Row]], part: Part) -> Iterator[tuple[str, Row, Row]]:
         """(place, row, doc) of the rows that become docs; after a bad row, only look for more
@@ -266,12 +276,16 @@ class DocReader:
     def _check_absent(self, part: Part) -> None:
         """Refuse a field that no row has had."""
         for name in sorted(part.absent):
-            is_elsewhere = "move its file away if it has none, or " if name in self._kinds else ""
+            cure = "move its file away if it has none, or " if name in self._kinds else ""
+            if self._options.pairs and name in (CHOSEN, REJECTED):
+                cure = "leave data.pairs out unless rows are pairs of answers, or "
+            columns = [str(column) for column in part.row]
             raise InputError(
                 f"{part.where}: no column for the field {name} "
-                f"(columns: {', '.join(map(str, part.row))})",
+                f"(columns: {', '.join(map(shown_name, columns))})"
+                f"{suggest_column(self._accepted.get(name, [name]), columns)}",
                 f"one of {', '.join(self._accepted.get(name, [name]))}",
-                f"{is_elsewhere}--set 'data.columns={{field: [column]}}', or data.column_names "
+                f"{cure}--set 'data.columns={{field: [column]}}', or data.column_names "
                 "without a header",
             )
 
@@ -287,6 +301,7 @@ class DocReader:
                     " or ".join(columns),
                     name,
                     f"the column {used} is used" if used else "the field is empty",
+                    extra={"cure": "correct the name in data.columns, or leave it out"},
                 )
 
     def _is_dropped(self, raw: Any, part: Part) -> bool:

@@ -227,6 +227,7 @@ def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None]
         "the source states other label names than data.labels; taken in their order: %s. "
         "If that is wrong, set data.labels in the order of the source",
         pairs,
+        extra={"cure": "set data.labels in the order of the source, if these pairs are wrong"},
     )
     return list(range(len(names)))
 

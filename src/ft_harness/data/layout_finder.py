@@ -4,26 +4,37 @@ row is data, and whether files or folders are labels."""
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, folder_of_splits, split_files
+from ft_harness.data.files import (
+    SPLIT_WORDS,
+    SUFFIXES,
+    TABLES,
+    data_suffix,
+    folder_of_splits,
+    split_files,
+)
 from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import check_encoding, find_encoding, open_text
 from ft_harness.data.text_files import first_records, numbered_lines
 from ft_harness.data.typed_files import sheet_names, sheet_rows
+from ft_harness.data.values import bare_name
 from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file
 _BINARY = (".parquet", ".xlsx", ".xml")  # these state their encoding
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_REPEATED = 10  # times that values of a class occur at least, on average
 _LONG, _WORDS = 60, 8  # characters and words that a column's name hardly has
 _ABOUT = re.compile(r"readme|licen[cs]e|notice|\.md$", re.IGNORECASE)
 _TOKENS = re.compile(r"[._\-]+")
+_PARTS = re.compile(r"[\W_]+")
 # What lines of files without a header look like: the form, its pattern, the number of its fields.
 _FORMS = (
     ("{}:{} {}", re.compile(r"[^\s:]+:[^\s:]+ \S.*"), ("label", "sub", "text")),
@@ -94,18 +105,19 @@ def _find_delimiter(lines: Sequence[str], suffix: str, *, named: bool) -> str | 
 
 
 def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
-    """Find out whether a table's first row looks like data, and refuse it.
+    """Refuse a table whose first row looks like data, and one with given names of columns whose
+    first row looks like a header.
 
     Args:
         wanted: the columns that are asked for.
 
     Raises:
         InputError: the names that are asked for are not in the first row, or look like the values
-            below them.
+            below them; or that row is read as data and doesn't look like the others.
     """
     suffix = data_suffix(path)
     is_table = suffix in (*TABLES, ".xlsx") or layout.delimiter is not None
-    if not is_table or layout.column_names or layout.line_format:
+    if not is_table or layout.line_format:
         return
     place = f"{path}:1"
     if suffix == ".xlsx":
@@ -115,7 +127,12 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
         records = [["" if cell is None else str(cell) for cell in cells] for _, cells in rows]
     else:
         records = first_records(path, layout, suffix, _SAMPLE)
-    header = [cell.strip() for cell in records[0]] if records else []
+    header = [bare_name(cell) for cell in records[0]] if records else []
+    if layout.column_names:
+        given = [name.casefold() for name in layout.column_names]
+        if [name.casefold() for name in header] != given:  # which the reader refuses
+            _check_first_row(place, header, records[1:])
+        return
     reasons = _reasons(header, records[1:])
     asked = [header.index(name) for name in wanted if name in header]
     doubtful = len(asked) < len(wanted) or any(index in reasons for index in asked)
@@ -126,6 +143,21 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
             "a first row with the names of the columns, or their names in --columns",
             f"--columns {names} with names for its {len(header)} columns, in their order",
         )
+
+
+def _check_first_row(place: str, first: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a row that names what is below it, next to names of columns that are given."""
+    for index, cell in enumerate(first):
+        below = [row[index].strip() for row in rows if len(row) > index and row[index].strip()]
+        numbers = len(below) > 1 and all(map(_NUMBER.fullmatch, below))
+        few = cell not in below and len(set(below)) * _REPEATED <= len(below)
+        if cell and not _NUMBER.fullmatch(cell) and (numbers or few):
+            seen = "is above numbers" if numbers else "occurs there alone, and all others repeat"
+            raise InputError(
+                f"{place}: the first row looks like a header ({cell[:40]!r} {seen})",
+                "--columns for a file without a header",
+                "leave --columns out, or remove the row",
+            )
 
 
 def _reasons(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[int, str]:
@@ -159,6 +191,7 @@ def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], lis
                 "one folder that holds a file or folder for each label",
                 "move them together",
             )
+        _refuse_splits(folder, [path.name for path in sources if path.is_file()])
         return folder, _labels_of([path.name for path in sources]), notes
     parts = list(split_folders(folder).values()) or [folder]
     names = [{path.name for path in part.iterdir() if path.is_dir()} for part in parts]
@@ -170,6 +203,7 @@ def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], lis
         left_out = sorted(set.union(*files) - set(common))
     if left_out:
         notes.append(f"left out: {', '.join(left_out)[:300]}")
+    _refuse_splits(folder, common)
     if len(common) < 2:
         inner = folder_of_splits(folder)
         raise InputError(
@@ -178,6 +212,23 @@ def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], lis
             f"give {inner}, which has files of splits" if inner else "name a file",
         )
     return folder, _labels_of(common), notes
+
+
+def _refuse_splits(folder: Path, names: Sequence[str]) -> None:
+    """Refuse files whose names are those of splits, which are no labels."""
+    named = [
+        name
+        for name in names
+        if (folder / name).is_file() and set(_PARTS.split(name.lower())) & SPLIT_WORDS.keys()
+    ]
+    if named:
+        first = next((name for name in named if "train" in name.lower()), named[0])
+        raise InputError(
+            f"{folder}: {first} seems to hold a split, not a label ({', '.join(names)[:200]})",
+            "a file for each label, or files named train, validation (dev) or test",
+            f"name one file, {shlex.quote(str(folder / first))}, or rename them, as "
+            "train.csv, train.tsv or train.txt",
+        )
 
 
 def _labels_of(names: Sequence[str]) -> dict[str, str]:

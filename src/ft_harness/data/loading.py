@@ -44,10 +44,12 @@ from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 6  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 7  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
 # lm-eval's own command hands over the model's arguments too, with one of these; a recipe does not.
 _MODEL_ARGUMENTS = ("pretrained", "peft", "model", "url")
+# what to do about a warning, for `check`, which lists it among its own
+_LEAVE_OUT = {"cure": "leave the option out, or change what puts it out of use"}
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
 
@@ -95,7 +97,8 @@ def _make_splits(
     if test_all:
         for name in (*SAMPLING, "seed", "group_by"):
             if name in replaced and getattr(options, name):
-                _log.warning("data.%s is not used: test_all puts every row into test", name)
+                unused = "data.%s is not used: test_all puts every row into test"
+                _log.warning(unused, name, extra=_LEAVE_OUT)
         options = options.without_sampling()
     reader = DocReader(options, replaced)
     _warn_of_hub_options(options, replaced)
@@ -215,6 +218,7 @@ def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
                     name,
                     options.source,
                     value,
+                    extra=_LEAVE_OUT,
                 )
 
 
@@ -231,17 +235,22 @@ def _warn_of_idle_options(
     whole += "smaller)"
     for name in given:
         if name in ("stratified", "first", "seed") and not drawn:
-            _log.warning("data.%s is not used: %s", name, whole)
+            _log.warning("data.%s is not used: %s", name, whole, extra=_LEAVE_OUT)
         elif name == "seed" and options.first:
-            _log.warning("data.seed is not used: the first rows are taken, none is drawn")
+            unused = "data.seed is not used: the first rows are taken, none is drawn"
+            _log.warning(unused, extra=_LEAVE_OUT)
         elif name == "group_by" and not derived:
             _log.warning(
-                "data.group_by is not used: the source has its own train, validation and test"
+                "data.group_by is not used: the source has its own train, validation and test",
+                extra=_LEAVE_OUT,
             )
         elif name == "split" and own[1:]:
-            unused = " and ".join(f"{split} ({sizes[split]} rows)" for split in own[1:])
+            others = " and ".join(f"{split} ({sizes[split]} rows)" for split in own[1:])
             _log.warning(
-                "data.split divides %s of the source alone: its %s are not used", own[0], unused
+                "data.split divides %s of the source alone: its %s are not used",
+                own[0],
+                others,
+                extra={"cure": "leave data.split out to use the source's own splits"},
             )
 
 

@@ -227,7 +227,10 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         close = get_close_matches(key, known, n=1, cutoff=0.8)
         if close and key not in known:
             _log.warning(
-                "metadata %s is not an option of the data loader; did you mean %s?", key, close[0]
+                "metadata %s is not an option of the data loader; did you mean %s?",
+                key,
+                close[0],
+                extra={"cure": "correct the name"},
             )
     fields = DataOptions.model_fields
     usable = {name: value for name, value in replaced.items() if name in fields}
@@ -332,6 +335,7 @@ def _word_problems(options: DataOptions) -> list[InputError]:
                 "letters; generated answers can't tell them apart (data.label_words sets other "
                 "words)",
                 *twins,
+                extra={"cure": "rename one of them, or set data.label_words"},
             )
         return problems
     if len(words) != len(options.labels or []):

@@ -13,12 +13,13 @@ from typing import IO, Any
 
 from ft_harness.data.layout import Layout, LineFormat
 from ft_harness.data.opening import open_text
-from ft_harness.data.values import first_twice
+from ft_harness.data.values import bare_name, first_twice
 from ft_harness.errors import InputError
 
 MAX_CHARACTERS = 10_000_000
 MOST_BLANK_LINES = 1_000_000  # in a row: a small .gz file may hold billions
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
+_WRITTEN = {"\t": "\\t"}
 _SAMPLE = 200  # lines that show how cells are quoted
 Placed = tuple[str, dict[str, Any]]
 
@@ -44,7 +45,8 @@ def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
                 "shorter lines",
                 "check the line ends of the file, or cut the text",
             )
-        yield number, line
+        # A file that another was joined to may begin with a byte order mark.
+        yield number, line.removeprefix("\ufeff")
 
 
 def read_lines(path: Path, layout: Layout) -> Iterator[Placed]:
@@ -101,8 +103,8 @@ def _repeats_header(place: str, *, given: bool) -> InputError:
 
 
 def _names(cells: Sequence[str]) -> list[str]:
-    """Cells as names of columns: a file that another was joined to may begin with a mark."""
-    return [cell.strip().strip("\ufeff").casefold() for cell in cells]
+    """Cells as names of columns."""
+    return [bare_name(cell).casefold() for cell in cells]
 
 
 def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[list[str]]:
@@ -205,7 +207,7 @@ def _is_spaced(cells: Sequence[str], raw: Sequence[str]) -> bool:
 
 
 def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]:
-    names = [cell.strip() for cell in cells]
+    names = [bare_name(cell) for cell in cells]
     if names[0].casefold().startswith("sep="):
         raise InputError(
             f"{place}: {delimiter.join(cells)!r} is a note for Excel",
@@ -224,7 +226,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
         raise InputError(
             f"{place}: one column named {names[0][:80]!r}; the delimiter seems to be {other!r}",
             f"columns separated by {delimiter!r}",
-            "name the file .tsv" if other == "\t" else f"--set 'data.delimiter={other}'",
+            f"--set 'data.delimiter={_WRITTEN.get(other, other)}'",
         )
     return names
 

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import check_encoding, open_bytes
 from ft_harness.data.text_files import Placed
+from ft_harness.data.values import bare_name
 from ft_harness.errors import ConfigError, InputError, first_line
 
 _MOST_NUMBERS = 100  # in a list that somebody reads
@@ -199,7 +200,7 @@ def _cell_value(cell: Any) -> Any:
 
 def _sheet_header(place: str, cells: Sequence[Any]) -> list[str]:
     last = max(index for index, cell in enumerate(cells) if cell is not None)
-    names = ["" if cell is None else str(cell).strip() for cell in cells[: last + 1]]
+    names = ["" if cell is None else bare_name(str(cell)) for cell in cells[: last + 1]]
     named = [name for name in names if name]
     if len(set(named)) < len(named):
         raise InputError(

@@ -31,11 +31,13 @@ _KINDS = {
 _HALF = re.compile("[\ud800-\udfff]")
 # White space, control characters, Unicode's Default_Ignorable_Code_Point (which unicodedata lacks)
 # and the empty pattern of Braille: nothing that a reader sees.
-_BLANK = re.compile(
+_UNSEEN = (
     r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
+_BLANK = re.compile(_UNSEEN)
+_ENDS = re.compile(rf"^{_UNSEEN}|{_UNSEEN}$")
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
 
@@ -112,6 +114,25 @@ def is_blank(text: str) -> bool:
     """Whether a row's text shows nothing: it is empty, or white space and invisible characters
     alone."""
     return _BLANK.fullmatch(text) is not None
+
+
+def bare_name(text: str) -> str:
+    """A name without what shows nothing at its ends, as a table's header may have it."""
+    return _ENDS.sub("", text)
+
+
+def shown_name(name: str) -> str:
+    """A name as a message shows it, with what would not be seen at its ends."""
+    return name if name == bare_name(name) else ascii(name)
+
+
+def suggest_column(accepted: Sequence[str], columns: Sequence[str]) -> str:
+    """ "; did you mean X?" for a column that differs from an accepted one in case or in what is not
+    seen."""
+    wanted = {bare_name(name).casefold() for name in accepted}
+    found = (column for column in columns if bare_name(column).casefold() in wanted)
+    nearest = next(found, None)
+    return f"; did you mean {shown_name(nearest)}?" if nearest is not None else ""
 
 
 def _decoded(value: bytes, place: str, name: str) -> str:

@@ -12,7 +12,8 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.evaluation.backends import back_end
-from ft_harness.models.base_model import BaseModel, generation_settings
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.generation_settings import generation_settings
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import EvalSection, Protocol
 from ft_harness.records import (
@@ -225,6 +226,22 @@ def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None 
         "versions": [versions[name] for name in _PROGRAMS],
     }
     return sha256_text(canonical_json(parts))
+
+
+def response_state(state: ModelState, job: Job) -> dict[str, Any]:
+    """Everything that a response depends on besides its request."""
+    # Not the task: the same prompt gets the same response whoever asks, so that other metrics reuse
+    # it. Batch size and device are in it, as they change the order of sums.
+    info, settings = state.base.info, job.settings
+    return {
+        "scoring": SCORING_VERSION,
+        "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
+        "adapter": state.adapter_identity,
+        "execution": settings.model_dump(
+            mode="json", include={"back_end", "device", "max_length", "batch_size"}
+        ),
+        "versions": package_versions(),
+    }
 
 
 def declarations(state: ModelState, job: Job) -> dict[str, Any]:

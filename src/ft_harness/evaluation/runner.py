@@ -20,7 +20,7 @@ from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.evaluation.folder import evaluation_folder, finished, write_evaluation
 from ft_harness.evaluation.generations import keep_generations
-from ft_harness.evaluation.jobs import Job, ModelState, declarations
+from ft_harness.evaluation.jobs import Job, ModelState, declarations, response_state
 from ft_harness.evaluation.outcomes import failing_alone, make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
@@ -34,7 +34,7 @@ from ft_harness.records import (
     Sample,
     read_evaluation,
 )
-from ft_harness.records.provenance import package_versions, snapshot
+from ft_harness.records.provenance import snapshot
 
 
 @dataclass(frozen=True)
@@ -172,21 +172,6 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     )
 
 
-def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
-    """Everything that a response depends on besides its request."""
-    # Not the task: the same prompt gets the same response whoever asks, so that other metrics reuse
-    # it. Batch size and device are in it, as they change the order of sums.
-    info, settings = state.base.info, job.settings
-    return {
-        "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
-        "adapter": state.adapter_identity,
-        "execution": settings.model_dump(
-            mode="json", include={"back_end", "device", "max_length", "batch_size"}
-        ),
-        "versions": package_versions(),
-    }
-
-
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
     # From here on lm-eval gives each process its share of the docs.
@@ -197,7 +182,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             "a doc for each process",
             "start fewer processes",
         )
-    lm.store = ResponseStore(folder.parent, _response_state(state, job))
+    lm.store = ResponseStore(folder.parent, response_state(state, job))
     # Not `time.time`, which jumps when the clock is set.
     started = time.monotonic()
     raw = _run_lm_eval(lm, job)

@@ -33,6 +33,7 @@ from ft_harness.models import (
     transformers_private,  # noqa: F401  # it replaces what is used below
 )
 from ft_harness.models.forward_pass import check_causal
+from ft_harness.models.generation_settings import load_generation_config
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
@@ -108,6 +109,8 @@ def problems(
         if held not in (None, folder) and (found := model_files.problems(held)):
             return found
         empty = empty_model(section, head=head)
+        if not head:
+            load_generation_config(section)
         found = [*quantization.problems(section, empty, here=here)]
         return found or (_misfits(section, held, head=head) if held else [])
     except InputError as error:
@@ -219,6 +222,18 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
         raise _unloadable(section, error) from error
 
 
+def model_without_weights(section: ModelSection) -> Any:
+    """As `empty_model`, with its name and the settings that it generates with.
+
+    Raises:
+        InputError: not loadable.
+    """
+    model = empty_model(section)
+    model.generation_config = load_generation_config(section)
+    model.name_or_path = section.pretrained
+    return model
+
+
 def fitting_dtype(section: ModelSection) -> str:
     """The dtype in which a base model is loaded: the section's; with `auto` the checkpoint's, 16
     bits as the hardware has them.
@@ -263,17 +278,6 @@ def _load_model(
     if quantization.describe(model) and files is not None:
         quantization.check_finite(section.pretrained, files)
     return model, head
-
-
-def generation_settings(model: Any) -> dict[str, Any]:
-    """What a model's own settings say of generation, where it differs from transformers' defaults:
-    penalties, sampling, end tokens."""
-    settings: dict[str, Any] = model.generation_config.to_diff_dict()
-    settings.pop("transformers_version", None)
-    return {
-        name: value.to_dict() if hasattr(value, "to_dict") else value
-        for name, value in settings.items()
-    }
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:

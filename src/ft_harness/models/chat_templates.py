@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig
-
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.base_model import load_tokenizer
+from ft_harness.models.generation_settings import load_generation_config
 from ft_harness.models.lm_eval_private.models import render_chat
 from ft_harness.models.prompts import PLAIN, PromptForm, refused_chat
-from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection, TaskSection
 from ft_harness.storage import sha256_text
 
@@ -55,13 +53,7 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
 def _stop_ids(tokenizer: Any, model: ModelSection) -> set[int]:
     """The tokens at which generation stops: the tokenizer's EOS, and those of the model's
     generation configuration."""
-    folder, options = model_folder(model.pretrained), {"revision": model.revision or "main"}
-    try:
-        config = GenerationConfig.from_pretrained(folder, **options)
-    except (
-        OSError
-    ):  # no generation_config.json: transformers makes one of the model's configuration
-        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, **options))
+    config = load_generation_config(model)
     stops = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     return {int(stop) for stop in [*stops, tokenizer.eos_token_id] if stop is not None}
 

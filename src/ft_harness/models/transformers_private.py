@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import dynamic_module_utils
+from transformers.generation import utils as generation_utils
 from transformers.utils import chat_template_utils
 
 from ft_harness.errors import PolicyError
@@ -29,5 +30,6 @@ def refuse_remote_code(class_name: str, module_path: Any, **_: Any) -> type:
 
 
 dynamic_module_utils.get_class_in_module = refuse_remote_code
+generation_utils.get_class_in_module = refuse_remote_code  # which has it by name
 # A chat template is a stranger's too: rendered with the limits of a task's.
 chat_template_utils.ImmutableSandboxedEnvironment = LimitedEnvironment

@@ -3,7 +3,9 @@ as everything that a check read is unchanged, the next one reuses them without l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +58,25 @@ def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
     """What `check` finds in recipes (names that are paths) and tasks (all others), faults included.
 
     Raises:
-        ConfigError: there are no names.
+        ConfigError: there are no names, or an option that none of them has a use for.
     """
     if not names:
         raise ConfigError(
             "nothing was checked", "recipes or names of tasks", "see ft-harness tasks list"
         )
     findings = Findings()
+    recipes = {name for name in names if recipe_file(name).is_file() or Path(name).name != name}
+    if options.include_path is not None and recipes.issuperset(names):
+        raise ConfigError(
+            f"--include-path {options.include_path} is for names of tasks, and {names[0]} is a "
+            "recipe",
+            "task.include_path for recipes",
+            f"--set task.include_path={options.include_path}",
+        )
     for name in names:
         found = Findings()
         try:
-            is_path = recipe_file(name).is_file() or Path(name).name != name
-            (_check_recipe if is_path else _check_task)(name, options, found)
+            (_check_recipe if name in recipes else _check_task)(name, options, found)
         except ProblemsError as error:
             found.faults = error.problems
         except FtHarnessError as error:
@@ -81,12 +90,44 @@ def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
     return findings
 
 
+class _Collector(logging.Handler):
+    """Keeps warnings that say what to do; passes on all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices: dict[Notice, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cure = getattr(record, "cure", None)
+        if cure is None:
+            logging.getLogger().handle(record)
+        else:
+            self.notices[Notice(record.getMessage(), cure)] = None
+
+
+@contextmanager
+def _loader_warnings(found: Findings) -> Iterator[None]:
+    """Context in which warnings of the data loader are findings, and not lines of a log next to
+    "no warning"."""
+    logger, collector = logging.getLogger("ft_harness.data"), _Collector()
+    propagated = logger.propagate
+    logger.addHandler(collector)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = propagated
+        logger.removeHandler(collector)
+        found.notices += collector.notices
+
+
 def _check_task(name: str, options: CheckOptions, found: Findings) -> None:
     from ft_harness.pipeline.task_checks import check_task, find_recipes_task
 
     recipe = recipe_of_task(name, options.include_path, options.overrides)
     definition = find_recipes_task(recipe, trust_code=options.trust_task_code)
-    check_task(definition, found, baseline=options.baseline, privacy=options.privacy)
+    with _loader_warnings(found):
+        check_task(definition, found, baseline=options.baseline, privacy=options.privacy)
 
 
 def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
@@ -103,7 +144,8 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         from ft_harness.pipeline.recipe_checks import check_recipe
 
         looks = {"baseline": options.baseline, "privacy": options.privacy}
-        check_recipe(experiment, found, reader, **looks)
+        with _loader_warnings(found):
+            check_recipe(experiment, found, reader, **looks)
         _keep(experiment, made_of, found)
     if experiment.recipe.sweep is not None:
         request = Request(Path(path), experiment.name, tuple(options.overrides))

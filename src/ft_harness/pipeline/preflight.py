@@ -23,6 +23,7 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.backends import decoding
+from ft_harness.evaluation.backends.trial import generation_problems
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.chat_templates import prompt_form
 from ft_harness.models.prompts import PLAIN, PromptForm
@@ -30,6 +31,7 @@ from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
 from ft_harness.recipe import Choice, EvalSection, Protocol, Recipe, idle_fields
+from ft_harness.storage import canonical_json
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -144,10 +146,30 @@ def _check_room(
 ) -> list[FtHarnessError]:
     """No room for the prompt next to an answer; scores during training are made with the task's own
     decoding."""
-    during = [Protocol()] if trains and recipe.train.eval_scores else []
-    asked = [*recipe.eval.protocols(), *during]
     context = base_model.load_context(recipe.model)
-    return [*decoding.room_problems(loaded, asked, context)]
+    return [*decoding.room_problems(loaded, _protocols(recipe, trains=trains), context)]
+
+
+def _protocols(recipe: Recipe, *, trains: bool) -> list[Protocol]:
+    """How the task is scored, during training too."""
+    during = [Protocol()] if trains and recipe.train.eval_scores else []
+    return [*recipe.eval.protocols(), *during]
+
+
+def _check_generation(
+    recipe: Recipe, loaded: Mapping[Split, RenderedTask], scope: Scope, reading: Reading
+) -> list[FtHarnessError]:
+    """Settings that transformers would refuse to generate with; a server has its own."""
+    task = next(iter(loaded.values()))
+    if task.OUTPUT_TYPE != "generate_until" or recipe.eval.server:
+        return []
+    own, protocols = task.config.generation_kwargs or {}, _protocols(recipe, trains=scope.trains)
+    asked = [{**own, **each.decoding} for each in protocols]
+    kind = ("generation", repr(recipe.model), canonical_json(asked), recipe.eval.batch_size)
+    found: list[FtHarnessError] = reading.once(
+        kind, {}, lambda: generation_problems(recipe.model, asked, recipe.eval.batch_size)
+    )
+    return found
 
 
 def check_required(
@@ -272,6 +294,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     # Few-shot examples are rendered from the same rows: their faults are those above.
     faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)
     faults += [] if faults else _check_room(recipe, loaded, trains=scope.trains)
+    faults += [] if faults else _check_generation(recipe, loaded, scope, reading)
     if recipe.adapter.has_head:
         config = None if faults else base_model.load_config(recipe.model)
         faults += heads.problems(recipe, loaded.values(), config)

@@ -291,7 +291,9 @@ def check_prompts(
     )
     if not cut:
         return Findings(facts=[line])
-    return Findings(notices=[Notice(line, "lower eval.num_fewshot, or raise model.max_length")])
+    fewer = "lower eval.num_fewshot, or " if protocol.shots else ""
+    cure = f"{fewer}raise model.max_length, if the model reads more, or shorten the prompts"
+    return Findings(notices=[Notice(line, cure)])
 
 
 def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ft_harness.errors import ConfigError, expected_values, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.fields import inner_sections, places_of
-from ft_harness.recipe.overrides import parse_override
+from ft_harness.recipe.overrides import note_once, parse_override
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
@@ -194,15 +195,24 @@ def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str]
                 f"check a recipe: ft-harness init NAME --task {name}",
             )
     content = {"task": {"name": name, "include_path": include_path}}
-    return _with_overrides(content, {(): f"task {name}"}, overrides).recipe()
+    given: dict[KeyPath, str] = {("task", "name"): f"check {name}"}
+    if include_path is not None:
+        given["task", "include_path"] = f"--include-path {include_path}"
+    return _with_overrides(content, {(): f"task {name}"}, overrides, given).recipe()
 
 
 def _with_overrides(
-    content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]
+    content: dict[str, Any],
+    places: dict[KeyPath, str],
+    overrides: Sequence[str],
+    given: Mapping[KeyPath, str] = MappingProxyType({}),
 ) -> Draft:
+    """`given`: what sets a field already, as a message names it."""
     draft = Draft(content, places)
-    for setting in overrides:
+    known = dict(given)
+    for setting in dict.fromkeys(overrides):
         path, value = parse_override(setting)
+        note_once(setting, path, known)
         name = ".".join(path)
         draft = draft.with_values({name: value}, {name: f"--set {setting}"})
     return draft

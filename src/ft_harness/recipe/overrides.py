@@ -45,6 +45,24 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
     return path, text
 
 
+def note_once(setting: str, path: KeyPath, given: dict[KeyPath, str]) -> None:
+    """Note what sets a field in `given`, as a message names it.
+
+    Raises:
+        ConfigError: something else sets it, a part of it, or what it is a part of: one of the two
+            would be lost without a word.
+    """
+    for known, earlier in given.items():
+        shared = path[: min(len(path), len(known))]
+        if shared == known[: len(shared)]:
+            raise ConfigError(
+                f"{earlier} and --set {setting} both set {'.'.join(shared)}",
+                "one value for each field",
+                "leave one of them out",
+            )
+    given[path] = f"--set {setting}"
+
+
 def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
     """`section.field=value` for each field that the second recipe sets otherwise; where only the
     first one sets a field, its default.

@@ -18,6 +18,7 @@ from ft_harness.recipe import (
     parse_override,
     read_draft,
 )
+from ft_harness.recipe.overrides import note_once
 from ft_harness.recipe.values import write_value
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.sweep.points import Point, is_named_for, point_name, short_names, value_of
@@ -118,12 +119,14 @@ def split_overrides(path: Path, overrides: Sequence[str]) -> tuple[list[str], di
     draft = read_draft(path)
     kept: list[str] = []
     varied: dict[str, list[Any]] = {}
-    for setting in overrides:
+    lists: dict[tuple[str, ...], str] = {}
+    for setting in dict.fromkeys(overrides):
         key, value = parse_override(setting)
         name, listed = ".".join(key), value
         if isinstance(value, str) and "," in value:
             listed = parse_override(f"{name}=[{value}]")[1]
         if isinstance(listed, list) and len(listed) > 1 and not draft.accepts(name, value):
+            note_once(setting, key, lists)
             varied[name] = listed
         else:
             kept.append(setting)
@@ -175,6 +178,8 @@ def _with_options(request: Request) -> Draft:
     if request.seeds is not None:
         _check_number(request, "--seeds", request.seeds)  # before they are listed
         name = "train.seed" if trains else "eval.seed"
+        path, seeds = tuple(name.split(".")), f"--seeds {request.seeds}"
+        note_once(f"{name}=...", path, {path: seeds} if name in varied else {})
         first = value_of(draft.recipe(), name)
         vary[name] = list(range(first, first + request.seeds))
         said[name] = "--seeds"

@@ -66,6 +66,10 @@ def _code_of(file: TaskFile) -> Iterator[str]:
     arguments = content.get("dataset_kwargs")
     if isinstance(arguments, Mapping) and arguments.get("trust_remote_code"):
         yield "dataset_kwargs.trust_remote_code"
+    decoding = content.get("generation_kwargs")
+    for name in ("custom_generate", "trust_remote_code"):
+        if isinstance(decoding, Mapping) and decoding.get(name):
+            yield f"generation_kwargs.{name}"
     metrics = content.get("metric_list")
     for entry in metrics if isinstance(metrics, list) else []:
         if isinstance(entry, Mapping) and entry.get("hf_evaluate"):

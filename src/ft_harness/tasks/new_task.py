@@ -161,10 +161,14 @@ def _inspect(request: Request) -> TaskDetails:
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
+    columns = {f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)}
+    if survey.optional:
+        reading["optional"] = [field for field, name in columns.items() if name in survey.optional]
+        notes += _optional_notes(survey)
     return TaskDetails(
         name=chosen,
         source=source,
-        columns={f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)},
+        columns=columns,
         answer_column=answer,
         reading=reading,
         rows=survey.counts.total(),
@@ -266,6 +270,14 @@ def _labels(survey: Survey, column: str) -> list[str]:
 def _balance(counts: Counter[str]) -> str:
     common = ", ".join(f"{word} {count}" for word, count in counts.most_common(10))
     return f"{common}, ..." if len(counts) > 10 else common
+
+
+def _optional_notes(survey: Survey) -> list[str]:
+    rows = survey.counts.total()
+    return [
+        f"the column {name} is empty in {count} of {rows} rows: their prompts are without it"
+        for name, count in survey.optional.items()
+    ]
 
 
 def _label_notes(labels: Sequence[str]) -> list[str]:

@@ -6,12 +6,17 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from jinja2 import TemplateError
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
+from ft_harness.data.docs import LABEL_NAMES
 from ft_harness.data.files import Split
 from ft_harness.data.fingerprints import plain, text_digest
 from ft_harness.data.values import is_blank
@@ -93,6 +98,24 @@ def template_problems(task: ConfigurableTask) -> list[InputError]:
     return found
 
 
+def _unknown_names(task: ConfigurableTask) -> Iterator[Notice]:
+    """Names in templates that no row has, where the template itself says what is used in their
+    place (`default`, `is defined`)."""
+    environment = SandboxedEnvironment()
+    for name in _TEMPLATES:
+        template = getattr(task.config, name)
+        if not isinstance(template, str) or template in task.features:
+            continue
+        with suppress(TemplateError):  # of tags that are lm-eval's own
+            used = find_undeclared_variables(environment.parse(template))
+            for unknown in sorted(used - set(task.features) - environment.globals.keys()):
+                yield Notice(
+                    f"{name} names {unknown}, a field that the data lacks"
+                    f"{suggest(unknown, task.features)}: no row shows anything there",
+                    f"correct the name, or take it out of {name}",
+                )
+
+
 class SplitCheck:
     """One check of all rows of a split."""
 
@@ -111,6 +134,8 @@ class SplitCheck:
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
         self._given_away: list[int] = []
+        # Whole numbers as targets among choices that are numbers, by how they can be read.
+        self._numbers: defaultdict[str, list[int]] = defaultdict(list)
         self._damaged: list[int] = []
         self._written_out: defaultdict[str, list[int]] = defaultdict(list)
         self._lengths: Counter[str] = Counter()  # of pairs alone: which answer is the longer one
@@ -157,6 +182,9 @@ class SplitCheck:
             self._read_choices(row, self.task.doc_to_choice(doc))
         source = self.task.config.doc_to_target
         written = doc.get(source) if isinstance(source, str) else None
+        # with names for its labels (data.labels) the loader has made places of them
+        if self._chosen and type(written) is int and LABEL_NAMES not in doc:
+            self._note_number(row, written, self.task.doc_to_choice(doc))
         if isinstance(written, str) and written != written.strip():
             self._trimmed.append(row)
         if not self._chosen and _NOTATION.fullmatch(answer):
@@ -203,10 +231,19 @@ class SplitCheck:
             self._bad_choices["an empty choice"].append(row)
         if len(set(choices)) < len(choices):
             self._bad_choices["equal choices"].append(row)
+        elif len(set(map(str.strip, choices))) < len(choices):
+            self._bad_choices["choices that differ in white space alone"].append(row)
         if self.task.config.target_delimiter.endswith(" ") and any(
             choice.startswith(" ") for choice in choices
         ):
             self._bad_choices["a choice that begins with a blank after another one"].append(row)
+
+    def _note_number(self, row: int, number: int, choices: Sequence[str]) -> None:
+        is_text, is_place = str(number) in choices, 0 <= number < len(choices)
+        if is_text and is_place and choices[number] != str(number):
+            self._numbers["both"].append(row)
+        elif is_text != is_place:
+            self._numbers["text" if is_text else "place"].append(row)
 
     def _choice_faults(self) -> Iterator[InputError]:
         name, rows = self.task.config.task, len(self.task.eval_docs)
@@ -235,6 +272,16 @@ class SplitCheck:
                 f"{name}: all {rows} right answers are equal",
                 "training rows with different answers",
                 "check doc_to_target and the data: a model learns only to repeat this answer",
+            )
+
+        if self._numbers["both"] and self._numbers["text"]:
+            yield InputError(
+                f"{name}: {len(self._numbers['both'])} targets are the text of one choice and the "
+                f"place of another ({places(self._numbers['both'])}), next to "
+                f"{len(self._numbers['text'])} that can only be texts "
+                f"({places(self._numbers['text'])})",
+                "targets that are all texts of choices, or all places counted from 0",
+                'write the targets as texts ("2"), or as places',
             )
 
     @property
@@ -278,6 +325,13 @@ class SplitCheck:
             yield Notice(
                 f"all {rows} right answers of {split} are equal",
                 "check doc_to_target and the data: a constant answer scores 100 %",
+            )
+        if self._numbers["both"] and not self._numbers["place"]:
+            yield Notice(
+                f"{len(self._numbers['both'])} of {rows} {split} targets are read as places among "
+                f"the choices, counted from 0, and are also texts of other ones "
+                f"({places(self._numbers['both'])})",
+                'nothing to do if they are places; else write them as texts ("2")',
             )
         if len(self._given_away) >= _NEARLY_ALL * rows:
             yield Notice(
@@ -330,4 +384,5 @@ def check_rows(
     if not findings.faults:
         for split, task in tasks.items():
             findings.add(SplitCheck(split, task, privacy=privacy).read(form))
+        findings.notices += _unknown_names(next(iter(tasks.values())))
     return findings

@@ -14,6 +14,7 @@ from ft_harness.data.values import ABSENT, find_value, is_blank, read_value
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 
 _SHOWN = 3  # rows that a message names
+_OFTEN = 0.1  # share of rows from which on an empty cell is no slip
 
 
 @dataclass
@@ -30,10 +31,12 @@ class Survey:
     stated: list[str] = field(default_factory=list)
     empty: dict[str, list[str]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    optional: dict[str, int] = field(default_factory=dict)  # column -> rows without a value
 
 
 def read_survey(survey: Survey, source: Mapping[Any, Rows], wanted: Sequence[str]) -> None:
-    """Read the data once; every row has a value in each of the columns, the answer's last."""
+    """Read the data once; every row has a value in each of the columns, the answer's last, except
+    in those that many rows leave empty, next to one that none does."""
     where, answer = survey.where, wanted[-1]
     for rows in source.values():
         survey.stated = survey.stated or list(rows.label_names().get(answer, ()))
@@ -43,6 +46,11 @@ def read_survey(survey: Survey, source: Mapping[Any, Rows], wanted: Sequence[str
     if not survey.columns:
         raise InputError(f"{where}: no rows", "at least one row", "check the file")
     _check_columns(survey, wanted)
+    rows_read = survey.counts.total()
+    whole = [name for name in wanted[:-1] if name not in survey.empty]
+    for name in wanted[:-1] if whole else ():
+        if _OFTEN * rows_read <= len(survey.empty.get(name, ())) < rows_read:
+            survey.optional[name] = len(survey.empty.pop(name))
     raise_problems([_empty_cells(name, places) for name, places in survey.empty.items()])
 
 

@@ -65,6 +65,7 @@ Known scores: none yet.
 
 Changelog: 1.0 first version.
 """
+_IF_ENDS = "{% endif %}"
 _SPLITS = (
     "10 % validation and 10 % test are carved out of the file, the rest trains; "
     "or `--set data.split=80/20`"
@@ -131,17 +132,28 @@ def _metric_line(metric: str) -> str:
 
 def _prompt(task: TaskDetails, *, titled: bool) -> list[str]:
     """A line for each text that the model reads, after its name where there are several."""
-    return [
-        f"{_title(column)}: {{{{{field} | trim}}}}" if titled else f"{{{{{field} | trim}}}}"
+    lines = {
+        field: f"{_title(column)}: {{{{{field} | trim}}}}" if titled else f"{{{{{field} | trim}}}}"
         for field, column in task.columns.items()
+    }
+    optional = task.reading.get("optional", ())
+    return [
+        f"{{% if {field} | trim %}}{line}\n{_IF_ENDS}" if field in optional else line
+        for field, line in lines.items()
     ]
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Lines of a prompt; those that some rows leave out bring their line end."""
+    ended = (line if line.endswith(_IF_ENDS) else f"{line}\n" for line in lines)
+    return "".join(ended).removesuffix("\n")
 
 
 def _label_body(task: TaskDetails, labels: Sequence[str]) -> tuple[str, str, str]:
     """The part of the YAML for classes; prompt and answer for the README."""
     words = [label.strip() for label in labels]
     lines = [*_prompt(task, titled=True), f"{_title(task.answer_column)}:"]
-    body = _LABEL_BODY.format(prompt=_quoted("\n".join(lines)), words=_quoted(words))
+    body = _LABEL_BODY.format(prompt=_quoted(_joined(lines)), words=_quoted(words))
     shown = f"{len(words)} label words, compared by log-likelihood ({task.balance})"
     return body, " / ".join(lines), shown
 
@@ -151,7 +163,7 @@ def _text_body(task: TaskDetails) -> tuple[str, str, str]:
     lines = [*_prompt(task, titled=len(task.columns) > 1), "", "Answer:"]
     # lm-eval's few-shot examples need a text; a text is taken as it is, so that "[1]" stays one
     target = "answer" if task.texts else '"{{answer}}"'
-    body = _TEXT_BODY.format(prompt=_quoted("\n".join(lines)), target=target)
+    body = _TEXT_BODY.format(prompt=_quoted(_joined(lines)), target=target)
     return body, " / ".join(filter(None, lines)), "generated text"
 
 

@@ -11,7 +11,7 @@ from lm_eval.api.task import ConfigurableTask
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
-from ft_harness.errors import InputError, expected_values, first_line, suggest
+from ft_harness.errors import FtHarnessError, InputError, expected_values, first_line, suggest
 from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
@@ -142,20 +142,26 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
 
 
 @contextmanager
-def refusing(name: str) -> Iterator[None]:
-    """Context in which transformers' refusal to generate is reported as a fault of the arguments.
+def refusing(
+    name: str, kinds: tuple[type[Exception], ...] = (ValueError, TypeError)
+) -> Iterator[None]:
+    """Context in which transformers' refusal to generate is reported as a fault of the settings.
 
     Args:
         name: of the model.
+        kinds: of exceptions that are a refusal.
 
     Raises:
         InputError: there is such a setting.
     """
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except FtHarnessError:
+        raise
+    except kinds as error:
         raise InputError(
             f"{name}: transformers can't generate with these settings ({first_line(error)})",
             "settings of greedy, beam or sampled answers",
-            "change the model's generation_config.json, or eval.generation_kwargs",
+            "change generation_kwargs in the task's YAML, eval.generation_kwargs or the model's "
+            "generation_config.json",
         ) from error

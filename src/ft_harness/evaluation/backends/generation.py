@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger
 from ft_harness.evaluation.backends.traits import cache_argument
-from ft_harness.models.base_model import generation_settings
+from ft_harness.models.generation_settings import generation_settings
 from ft_harness.storage import canonical_json
 
 # Settings that neither choose a token nor end a text but change what `generate` returns, or make
@@ -270,17 +270,18 @@ class Generator:
         # From the left: generation goes on at the right end of every row.
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         seen = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
-        with torch.no_grad(), refusing(self.scorer.name):
-            output = self.scorer.model.generate(
-                input_ids=torch.tensor(rows, device=self.scorer.model.device),
+        with refusing(self.scorer.name):
+            output = call_generate(
+                self.scorer.model,
+                torch.tensor(rows, device=self.scorer.model.device),
+                # All prompts of a batch have the same settings: batches are made by kind.
+                first.settings,
                 attention_mask=torch.tensor(seen, device=self.scorer.model.device),
                 max_new_tokens=first.most,
                 stopping_criteria=self._criteria(first.stop, width),
                 logits_processor=[self._refuse_nan],
                 pad_token_id=pad,
                 eos_token_id=ends or None,
-                # All prompts of a batch have the same settings: batches are made by kind.
-                **_decoding(first.settings) | _RETURNED,
                 **self._known(prompts),
             )
         return [self.endings.read(ids, first.stop) for ids in output[:, width:].tolist()]
@@ -360,11 +361,18 @@ class _PromptWork:
         return self._generator.batches(self._prompts, numbers)
 
 
-def _decoding(settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `generate`; without sampling no temperature, of which transformers would
-    warn."""
+def call_generate(model: Any, rows: Any, settings: Mapping[str, Any], **given: Any) -> Any:
+    """The rows [B, T] with what transformers' `generate` adds to them.
+
+    Args:
+        settings: a prompt's; those of what comes back are ours.
+        given: other arguments of `generate`.
+    """
     sampled = bool(settings.get("do_sample"))
-    return {key: value for key, value in settings.items() if sampled or key != "temperature"}
+    # Without sampling no temperature, of which transformers would warn.
+    decoding = {key: value for key, value in settings.items() if sampled or key != "temperature"}
+    with torch.no_grad():
+        return model.generate(input_ids=rows, **given, **decoding | _RETURNED)
 
 
 @contextmanager

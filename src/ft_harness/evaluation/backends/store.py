@@ -19,7 +19,7 @@ from ft_harness.storage import append_lines, canonical_json, redact_values, sha2
 
 logger = logging.getLogger(__name__)
 
-STORE_VERSION = "responses-2"  # raise it when the same request gives another response
+STORE_VERSION = "responses-2"  # raise it when a request or a response is written otherwise
 _KEY_LENGTH, _CHECK_LENGTH = 32, 8  # hexadecimal digits
 Response = list[Any]
 

@@ -45,6 +45,13 @@ def _code(config: dict[str, Any]) -> str | None:
     return named[0] if named else None
 
 
+# they stand before the text, or between layers
+_UNMERGEABLE = (
+    "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT",
+    "CPT", "XLORA",
+)  # fmt: skip
+
+
 def _type(config: dict[str, Any]) -> tuple[str, str, str] | None:
     kind = str(config.get("peft_type"))
     if kind in TYPES:
@@ -52,7 +59,9 @@ def _type(config: dict[str, Any]) -> tuple[str, str, str] | None:
     return (
         f"an adapter of type {kind[:40]}",
         f"one of {', '.join(TYPES)}, whose weights can be checked against the base",
-        "merge it into its base where it was trained, and score the merged model",
+        f"train one of {', '.join(TYPES)}: this type can't be merged into its base either"
+        if kind in _UNMERGEABLE
+        else "merge it into its base where it was trained, and score the merged model",
     )
 
 

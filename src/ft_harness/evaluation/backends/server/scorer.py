@@ -20,7 +20,7 @@ from ft_harness.evaluation.backends.server.completions import (
 from ft_harness.evaluation.backends.server.pool import Pool
 from ft_harness.evaluation.backends.server.served_base import ServedBase
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
-from ft_harness.models.base_model import generation_settings
+from ft_harness.models.generation_settings import generation_settings
 from ft_harness.storage import canonical_json
 
 

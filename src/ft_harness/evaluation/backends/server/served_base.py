@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import GenerationConfig
 
 from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.evaluation.backends.server.client import Client, NoAnswerError
@@ -19,9 +18,9 @@ from ft_harness.evaluation.backends.server.pool import Pool
 from ft_harness.models import base_model, hub
 from ft_harness.models.base_model import (
     BaseModel,
-    empty_model,
     fitting_dtype,
     load_tokenizer,
+    model_without_weights,
 )
 from ft_harness.models.folder import weight_files
 from ft_harness.models.memory import free_memory_bytes
@@ -111,7 +110,7 @@ def connect(
             f"at least {_SHORTEST + 1}",
             "start the server with a longer one",
         )
-    model = _without_weights(section)
+    model = model_without_weights(section)
     return ServedBase(
         model=model,
         tokenizer=load_tokenizer(section),
@@ -138,17 +137,6 @@ def _key(server: ServerSection) -> str | None:
     # Before the first request: the message of a fault may repeat it.
     learn_secrets({"api_key": key})
     return key
-
-
-def _without_weights(section: ModelSection) -> Any:
-    """The architecture with the settings that the model generates with."""
-    model = empty_model(section)
-    with suppress(OSError):  # none: those of the configuration
-        model.generation_config = GenerationConfig.from_pretrained(
-            model_folder(section.pretrained), revision=section.revision or "main"
-        )
-    model.name_or_path = section.pretrained
-    return model
 
 
 def _describe(section: ModelSection, model: Any) -> ModelInfo:
