@@ -3,6 +3,7 @@ or a classification head."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import (
     CHECKPOINTS,
-    clear_checkpoints,
+    CheckpointFolder,
     open_checkpoints,
     step_of,
 )
@@ -62,12 +63,7 @@ def train(
     check_training_rows(plan.data, base)
     share = share_out(recipe)  # its faults, before anything is written
     reset_peaks()  # loading the base may have taken more than the training will
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = open_checkpoints(plan, folder)
-    # A checkpoint that one process finds damaged and another doesn't would part them.
-    checkpoints = replace(checkpoints, start=processes.from_first(checkpoints.start))
-    if say is not None and checkpoints.start is not None:
-        say(f"{folder.name}: continues from the checkpoint of step {step_of(checkpoints.start)}")
+    checkpoints = _open_checkpoints(plan, folder, say)
     if base.head:
         write_init(folder, base.model, base.head)
     keep_histories(recipe, folder)
@@ -109,6 +105,24 @@ def train(
             write_card(folder, card)
             clear_checkpoints(folder)
     return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of an adapter that is finished, also those that a kill left behind."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def _open_checkpoints(
+    plan: TrainingPlan, folder: Path, say: Callable[[str], None] | None
+) -> CheckpointFolder:
+    """The adapter's checkpoints with the same start in every process, which is said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = open_checkpoints(plan, folder)
+    # A checkpoint that one process finds damaged and another doesn't would part them.
+    checkpoints = replace(checkpoints, start=processes.from_first(checkpoints.start))
+    if say is not None and checkpoints.start is not None:
+        say(f"{folder.name}: continues from the checkpoint of step {step_of(checkpoints.start)}")
+    return checkpoints
 
 
 def _card(
