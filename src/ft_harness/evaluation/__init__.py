@@ -1,5 +1,6 @@
 """Run lm-eval for every model state, split and number of shots -> records."""
 
+from ft_harness.evaluation.item_scores import failed_score, failing_alone, plain_scores
 from ft_harness.evaluation.jobs import (
     Job,
     ModelState,
@@ -11,7 +12,7 @@ from ft_harness.evaluation.jobs import (
     read_finished,
     request_hash,
 )
-from ft_harness.evaluation.outcomes import failed_score, failing_alone, make_scores, plain_scores
+from ft_harness.evaluation.outcomes import make_scores
 from ft_harness.evaluation.runner import (
     check_complete,
     evaluate,
