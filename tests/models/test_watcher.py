@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -67,18 +69,29 @@ except Stopped:
 """
 
 
-def _score(fault: str, limits: tuple[float, float, float]) -> subprocess.Popen[str]:
-    script = METRIC.replace("LIMITS", str(limits)).replace("FAULT", fault)
-    running = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert running.stdout.readline() == "ready\n"
-    return running
+@pytest.fixture
+def score() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a process in which a metric has a fault, with limits of these seconds."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(fault: str, limits: tuple[float, float, float]) -> subprocess.Popen[str]:
+        script = METRIC.replace("LIMITS", str(limits)).replace("FAULT", fault)
+        running = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        started.append(running)
+        assert running.stdout.readline() == "ready\n"
+        return running
+
+    yield start
+    for running in started:
+        running.kill()
+        running.communicate()
 
 
-def test_a_metric_that_hangs_is_named_and_then_fails_its_doc():
-    running = _score("python", (1, 3, 60))
+def test_a_metric_that_hangs_is_named_and_then_fails_its_doc(score: Any):
+    running = score("python", (1, 3, 60))
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (0, "failed alone: it took more than 3 seconds\n")
     assert "the metric of doc 7 of odd has run for " in err
@@ -86,8 +99,8 @@ def test_a_metric_that_hangs_is_named_and_then_fails_its_doc():
 
 
 @pytest.mark.parametrize("fault", ["compiled", "stubborn"])
-def test_a_metric_that_cannot_be_stopped_ends_the_command(fault: str):
-    running = _score(fault, (1, 2, 2))
+def test_a_metric_that_cannot_be_stopped_ends_the_command(fault: str, score: Any):
+    running = score(fault, (1, 2, 2))
     _, err = running.communicate(timeout=60)
     assert running.returncode == -signal.SIGKILL
     assert_three_lines(err, "the metric of doc 7 of odd took more than 2 seconds")
@@ -95,9 +108,9 @@ def test_a_metric_that_cannot_be_stopped_ends_the_command(fault: str):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("fault", ["python", "compiled", "stubborn"])
-def test_ctrl_c_while_a_metric_hangs(fault: str, signum: signal.Signals):
+def test_ctrl_c_while_a_metric_hangs(fault: str, signum: signal.Signals, score: Any):
     """At once where Python runs, else after two seconds of no sign of it."""
-    running = _score(fault, (60, 60, 60))
+    running = score(fault, (60, 60, 60))
     time.sleep(0.5)
     started = time.monotonic()
     os.kill(running.pid, signum)
@@ -110,8 +123,8 @@ def test_ctrl_c_while_a_metric_hangs(fault: str, signum: signal.Signals):
         assert "interrupted: the metric of doc 7 of odd did not stop" in err
 
 
-def test_a_metric_that_is_slow_is_left_alone():
-    running = _score("(lambda: time.sleep(5))", (1, 60, 60))
+def test_a_metric_that_is_slow_is_left_alone(score: Any):
+    running = score("(lambda: time.sleep(5))", (1, 60, 60))
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (0, "")
     assert "has run for" in err

@@ -16,6 +16,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 from ft_harness.errors import FtHarnessError, first_line
 from ft_harness.metrics import find_metric
 from ft_harness.models import watcher
+from ft_harness.storage.escaping import one_line
 
 MOST_OVERDUE = 3  # docs whose metrics did not end, after which those of further docs are not run
 _OF_NUMBERS = (mean, median, nanmean, perplexity)  # lm-eval's aggregates that take a number a doc
@@ -131,7 +132,7 @@ def _each_alone(
 ) -> Iterator[None]:
     """Context in which a task's scores of a doc are made by `score`, which is given the task's own
     function, or by `fail`, which is given the reason."""
-    give = task.process_results
+    give, shown = task.process_results, one_line(name)
     overdue = 0
 
     def process_results(doc: Any, results: list[Any]) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _each_alone(
         if overdue >= MOST_OVERDUE:
             return fail(doc_id, f"not tried, as the task's metric did not end for {overdue} docs")
         try:
-            with watcher.scoring(f"doc {doc_id} of {name}"):
+            with watcher.scoring(f"doc {doc_id} of {shown}"):
                 return score(give, doc, results)
         # Our own errors name what to change, and a machine without memory is no fault of one doc.
         except (FtHarnessError, MemoryError):

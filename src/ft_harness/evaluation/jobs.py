@@ -12,6 +12,7 @@ import numpy as np
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
+from ft_harness.errors import InputError
 from ft_harness.evaluation.backends import back_end
 from ft_harness.models.base_model import BaseModel, generation_settings
 from ft_harness.models.prompts import PLAIN, PromptForm
@@ -276,4 +277,10 @@ def read_finished(folder: Path) -> Evaluation | None:
     if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
         return None
     evaluation = read_evaluation(folder)
+    if evaluation.record.eval_id != folder.name:
+        raise InputError(
+            f"{folder / RECORD_FILE}: of another evaluation, {evaluation.record.eval_id}",
+            "evaluations in the folders that they were written to",
+            "move it back, or delete this folder and run the same command again",
+        )
     return evaluation if evaluation.record.status == "complete" else None

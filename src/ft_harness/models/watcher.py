@@ -23,7 +23,6 @@ from functools import cache
 from types import FrameType
 
 from ft_harness.errors import PolicyError
-from ft_harness.storage.escaping import one_line
 
 MOST_SECONDS = 60.0  # of one operation, of which ours take microseconds
 NOTICE_SECONDS = 30.0  # after which a doc whose metric still runs is named
@@ -156,11 +155,14 @@ def end() -> None:
 def scoring(name: str) -> Iterator[None]:
     """Context in which the metrics of one doc run: named if they take long, stopped at last.
 
+    Args:
+        name: of the doc, as it may be shown.
+
     Raises:
         OverdueError: they took more than `ITEM_SECONDS`.
     """
     shared = _start(os.getpid())
-    text = one_line(name).encode()[:_NAME_BYTES]
+    text = name.encode()[:_NAME_BYTES]
     shared.name[: len(text)] = text
     shared.ends[3] = len(text)
     began = time.monotonic()
