@@ -103,7 +103,7 @@ def left_out(name: str, task: Task, doc_ids: Iterator[int], found: LeftOut) -> I
             if isinstance(value, Real) and not math.isfinite(value):
                 if aggregate is nanmean and math.isnan(value):
                     continue
-                found.undefined.setdefault((name, metric), value)
+                found.undefined.setdefault((name, metric), float(value))
             plain = plain_scores({metric: value})
             if is_ours:
                 _check_scores(plain, [metric], widths)

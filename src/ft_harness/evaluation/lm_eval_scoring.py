@@ -72,7 +72,7 @@ class Scoring:
         lines = [
             json.dumps(redact_values(_answer(name, instance)), ensure_ascii=False, default=str)
             for name, task in tasks.items()
-            for instance in task.instances or ()
+            for instance in getattr(task, "_instances", None) or ()  # none before they are made
             if instance.resps
         ]
         if not lines:
