@@ -1,4 +1,5 @@
-"""What can go wrong, for a user: one class per exit code, three lines each, no traceback.
+"""What can go wrong, for a user: faults (one class per exit code, three lines each, no traceback),
+notices, and errors of libraries in our words.
 
 A message says what happened and where, what was expected, and what to do next. The command line
 prints the three lines and exits with the class's `exit_code`; library users catch `FtHarnessError`.
@@ -119,7 +120,8 @@ class ProblemsError(FtHarnessError):
 
 
 class Notice(NamedTuple):
-    """Allowed but doubtful: a warning with what to do about it; the run continues.
+    """Next to errors: what is allowed but doubtful, a warning with what to do about it; the run
+    continues.
 
     Attributes:
         what: what was found, with counts and places.
@@ -132,7 +134,7 @@ class Notice(NamedTuple):
 
 @dataclass
 class Findings:
-    """What a check found: faults, notices, and facts about what it checked."""
+    """What checks gather as they go: faults, notices, and facts about what they checked."""
 
     faults: list[FtHarnessError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -196,7 +198,7 @@ def is_panic(error: BaseException) -> bool:
 
 @contextmanager
 def panics_named(place: object) -> Iterator[None]:
-    """A panic within is a fault of a file.
+    """Context in which the panic of a library written in Rust is a fault of a file.
 
     Raises:
         InputError: the library has stopped.
@@ -236,7 +238,7 @@ _SIZE = re.compile(r"^\w+ should have (at (?:least|most) \d+ \w+).*")
 
 
 def expected_values(faults: Sequence[Mapping[str, Any]]) -> str:
-    """What a field may hold, by pydantic's faults of its value: one for each type it may have."""
+    """pydantic's error in our words: what a field may hold, one for each type it may have."""
     # A list whose items are wrong is reported as one that is too short, too.
     told = [each for each in faults if each["type"] != "too_short"] or faults
     said = (each["msg"].removeprefix("Value error, ") for each in told)

@@ -1,14 +1,16 @@
 """Where things lie: shipped task YAMLs, the bundled model and data, and the folders a command works
-in."""
+in; what is a path, a hub id, or installed."""
 
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 BUNDLED = "bundled"
+_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -27,12 +29,13 @@ def _code_folders() -> list[Path]:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a task's file is one of ours or of lm-eval's, so that its code is installed code."""
+    """Whether a file lies where our task YAMLs or lm-eval's are installed, so that code next to it
+    is installed code."""
     return any(path.resolve().is_relative_to(folder) for folder in _code_folders())
 
 
 def bundled_model_dir() -> Path:
-    """The bundled base model, a Hugging Face folder."""
+    """Where the bundled base model lies, a Hugging Face folder."""
     return PACKAGE / BUNDLED / "model"
 
 
@@ -46,26 +49,32 @@ def is_path(name: str) -> bool:
     return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a text is a hub id, `owner/name` or `name` alone: neither bundled nor something
+    here."""
+    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
 def bundled_data_dir(name: str) -> Path:
-    """The folder of one bundled data set."""
+    """Where one bundled data set lies."""
     return PACKAGE / BUNDLED / "data" / name
 
 
 def bundled_recipe(name: str) -> Path:
-    """A shipped recipe file: one of the demo's, or `template`."""
+    """Where a shipped recipe lies: one of the demo's, or `template`."""
     return PACKAGE / BUNDLED / "recipes" / name / "recipe.yaml"
 
 
 def adapters_dir(out: Path) -> Path:
-    """Adapter folders of a working folder."""
+    """Where a working folder has its adapter folders."""
     return out / "adapters"
 
 
 def results_dir(out: Path) -> Path:
-    """Evaluations of a working folder."""
+    """Where a working folder has its evaluations."""
     return out / "results"
 
 
 def reports_dir(out: Path) -> Path:
-    """Reports of a working folder."""
+    """Where a working folder has its reports."""
     return results_dir(out) / "reports"

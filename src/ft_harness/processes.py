@@ -1,5 +1,5 @@
 """Processes that share the machine's cores, or a training or an evaluation that accelerate launch
-or torchrun started in several."""
+or torchrun started in several, each with the whole model or with a part of it."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def share_cores() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
 
 
+def core_count() -> int:
+    """How many cores this process computes with: OMP_NUM_THREADS, which `share_cores` sets too;
+    else all that it may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
+
+
 def _core_quota() -> float | None:
     """The smallest number of cores that the control groups of this process grant it; None: no
     limit."""
@@ -77,12 +84,12 @@ def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
 
 
 def rank() -> int:
-    """The number of this process, from 0; the first one writes and prints."""
+    """The number of this process among several, from 0; the first one writes and prints."""
     return _number("RANK", "0")
 
 
 def count() -> int:
-    """How many processes there are."""
+    """How many processes a launcher started."""
     return _number("WORLD_SIZE", "1")
 
 
@@ -116,7 +123,7 @@ def refuse_several(what: str, instead: str) -> None:
 
 
 def in_parts() -> bool:
-    """Whether the launcher wants the model sharded over the processes."""
+    """Whether the launcher wants each process to hold a part of the model (sharding)."""
     return os.environ.get(ASKS_FOR_PARTS, "false").lower() == "true"
 
 
@@ -135,7 +142,7 @@ def kept_from_libraries() -> Iterator[None]:
 
 
 def refuse_parts(what: str) -> None:
-    """Refuse what each process needs the whole model for.
+    """Where each process would hold a part of the model: refuse what needs the whole model in each.
 
     Raises:
         ConfigError: the launcher asks for a model in parts.
@@ -149,7 +156,7 @@ def refuse_parts(what: str) -> None:
 
 
 def is_part(tensor: Any) -> bool:
-    """Whether a parameter is held in parts (PyTorch's DTensor)."""
+    """Whether of a parameter this process holds a part only (PyTorch's DTensor)."""
     return hasattr(tensor, "to_local")
 
 

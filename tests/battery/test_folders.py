@@ -53,6 +53,7 @@ def test_a_file_in_place_of_any_folder_that_a_run_writes(
     assert_three_lines(err, place, "can't be written")
 
 
+@pytest.mark.slow  # processes that import everything
 @pytest.mark.parametrize("kilobytes", [0, 1])
 def test_a_limit_of_file_sizes_from_the_start(kilobytes: int, recipe: Path, tmp_path: Path):
     """`ulimit -f`: more space, or another folder, helps nobody."""
@@ -107,6 +108,7 @@ def at_step(step: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(monitoring.Monitor, "log", log)
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_an_adapter_folder_that_is_removed_while_training(
     ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -124,6 +126,7 @@ def test_an_adapter_folder_that_is_removed_while_training(
     assert code == 0, err
 
 
+@pytest.mark.slow  # processes that import everything
 @pytest.mark.parametrize("where", ["save_recipe", "train"])
 def test_an_adapter_folder_that_is_removed_before_training(
     where: str, ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -61,6 +61,7 @@ def killed(work: Callable[[], object], at: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+@pytest.mark.slow  # twenty processes
 def test_twenty_kills_while_scoring(model_folder: Path, reviews: Path, tmp_path: Path):
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     state = ModelState(base_subject(base.info.pretrained), base)

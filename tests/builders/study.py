@@ -19,7 +19,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.data.data_report import DataReport, Lengths, LostRows, SplitData
-from ft_harness.data.fingerprints import SplitOverlap
+from ft_harness.data.duplicates import SplitOverlap
 from ft_harness.records import (
     AdapterInfo,
     BackEndInfo,

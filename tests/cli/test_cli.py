@@ -213,6 +213,7 @@ def test_bad_data_is_found_before_a_model_is_loaded(
     assert_three_lines(err, word)
 
 
+@pytest.mark.slow  # reads the names of all of lm-eval's tasks
 def test_unknown_task_has_a_suggestion(ft, recipe: Path, tmp_path: Path):
     code, _, err = ft("run", recipe, "--out", tmp_path, "--set", "task.name=demo_sentimant")
     assert code == 2

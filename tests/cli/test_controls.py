@@ -57,6 +57,7 @@ def test_one_command_scores_controls_before_and_after(ft, made: list[Any]):
     assert "demo_sentiment" not in out.partition("control task of my")[2]
 
 
+@pytest.mark.slow  # two whole runs
 def test_the_adapter_is_the_same_with_and_without_controls(ft, made: list[Any]):
     without = [*made, "--set", "controls.tasks=[]"]
     assert ft("run", *without)[0] == 0
@@ -68,6 +69,7 @@ def test_the_adapter_is_the_same_with_and_without_controls(ft, made: list[Any]):
     assert {row["task"] for row in rows_of("my") if row["family"] == "control task"} == {*CONTROLS}
 
 
+@pytest.mark.slow  # a whole run
 def test_a_control_stays_one_where_the_adapters_folder_is_gone(ft, made: list[Any]):
     """The record says so: without a card the task would be taken for the trained one."""
     assert ft("run", *made)[0] == 0
@@ -88,6 +90,7 @@ def test_eval_scores_them_too(ft, made: list[Any]):
     assert err.count("scored already") == 2 * (3 + len(CONTROLS))
 
 
+@pytest.mark.slow  # a whole run
 def test_a_control_with_validation_docs_alone_warns_of_no_choice(
     ft, made: list[Any], tmp_path: Path
 ):
@@ -113,6 +116,7 @@ def test_a_control_with_validation_docs_alone_warns_of_no_choice(
     assert "new items would" not in said
 
 
+@pytest.mark.slow  # a whole run
 def test_a_task_without_data_is_asked_on_the_recipes_with_and_without_examples(
     ft, model_folder: Path, tmp_path: Path
 ):

@@ -28,7 +28,7 @@ from ft_harness.comparison.cautions import warn_of_overfitting
 from ft_harness.comparison.comparability import Terms
 from ft_harness.comparison.sentences import state_study
 from ft_harness.data.data_report import DataReport, SplitData
-from ft_harness.data.fingerprints import SplitOverlap
+from ft_harness.data.duplicates import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError
 from ft_harness.records import Evaluation, Sample
 from tests.builders.records import (

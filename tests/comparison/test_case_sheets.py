@@ -25,8 +25,8 @@ from ft_harness.comparison.cases import (
     write_table,
 )
 from ft_harness.errors import InputError
+from ft_harness.pipeline.demo import demo
 from ft_harness.pipeline.explanations import explain, write_cases
-from ft_harness.pipeline.run_or_reuse import demo
 from ft_harness.records import Evaluation
 from ft_harness.report import build_document
 from ft_harness.storage.escaping import guard_formula, unguard_formula

@@ -29,7 +29,7 @@ from ft_harness.pipeline.runs import run
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import load_recipe
-from ft_harness.tasks import data_report
+from ft_harness.tasks.data_items import report_data
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
@@ -255,7 +255,7 @@ def leaky(tmp_path: Path) -> Path:
 
 def test_a_task_is_reported_as_it_is_scored(leaky: Path):
     spec = find_task("demo_sentiment", metadata={"data_source": str(leaky)})
-    report = data_report.report_data(load_tasks(spec, ["train", "validation", "test"]))
+    report = report_data(load_tasks(spec, ["train", "validation", "test"]))
     assert report.task == "demo_sentiment"
     assert [(data.split, data.n, data.random_share) for data in report.splits] == [
         ("train", 64, 0.5),
@@ -274,7 +274,7 @@ def test_rows_that_stand_twice_in_one_file_are_found_after_it_is_split(tmp_path:
     tasks = load_tasks(find_task("demo_sentiment", metadata=metadata), ["train", "test"])
     texts = {split: [doc["text"] for doc in task.eval_docs] for split, task in tasks.items()}
     expected = sum(text in set(texts["train"]) for text in texts["test"])
-    overlap = data_report.report_data(tasks).overlap("test")
+    overlap = report_data(tasks).overlap("test")
     assert overlap is not None
     assert expected > 0
     assert overlap.n_exact == expected
@@ -313,6 +313,7 @@ def test_check_prints_the_data(experiment: Experiment):
     assert check_experiment(experiment, trains=False).data is None
 
 
+@pytest.mark.slow  # a whole run
 def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experiment):
     study, path = run([experiment], "mine", lambda _: None)
     data = read_data_report(experiment.folder)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from ft_harness.data.duplicates import Index, compare, jaccard
+from ft_harness.data.duplicates import Index, SplitOverlap, compare, jaccard
 from ft_harness.data.fingerprints import (
     SKETCH,
     Item,
     Shingler,
-    SplitOverlap,
     find_shingler,
     plain,
     text_fields,

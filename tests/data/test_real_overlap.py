@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.data.duplicates import Index, compare
-from ft_harness.data.fingerprints import Item, Prints, SplitOverlap, find_shingler, plain
+from ft_harness.data.duplicates import Index, SplitOverlap, compare
+from ft_harness.data.fingerprints import Item, Prints, find_shingler, plain
 
 pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
 

@@ -174,6 +174,7 @@ def lm_eval(reviews: Path, out: Path, model: str, given: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow  # processes that import everything
 def test_lm_evals_command_scores_an_adapter_on_a_server(
     ft, model_folder, reviews, adapter, server, tmp_path
 ):

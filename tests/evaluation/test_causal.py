@@ -778,6 +778,7 @@ def test_the_same_prompt_is_written_once(words: Any, llama: Any):
     assert {rows for rows, width in seen if width == 1} == {1}
 
 
+@pytest.mark.slow  # generates with and without, in seven settings
 @pytest.mark.parametrize("until", [[], ["e", "0"]])
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "neox"])
 def test_guesses_change_nothing(kind: str, until: list[str], words: Any, monkeypatch: Any):

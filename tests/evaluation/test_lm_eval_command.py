@@ -63,6 +63,7 @@ def trained(ft, folder: Path, model_folder: Path, reviews: Path, adapter: str) -
         assert code == 0, err
 
 
+@pytest.mark.slow  # processes that import everything
 @pytest.mark.parametrize(
     ("model", "adapter"), [("ft-causal", "{r: 4}"), ("ft-seqcls", "{r: 4, task_type: SEQ_CLS}")]
 )
@@ -261,6 +262,7 @@ def test_tasks_of_an_include_path_stand_beside_ours(ft, model_folder, tmp_path):
     assert "|demo_sentiment|" in out
 
 
+@pytest.mark.slow  # processes that import everything
 def test_the_models_are_listed_in_a_process_of_its_own():
     """Registration without any of this process's imports: what a user's first call does."""
     code = "from ft_harness.evaluation.backends import register_models; register_models(); register_models()\n"

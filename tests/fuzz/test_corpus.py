@@ -236,6 +236,7 @@ def test_a_quoted_cell_longer_than_any_line_may_be(tmp_path: Path):
 # --- records and adapters -------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # unpacks until it is stopped
 def test_a_line_that_unpacks_to_gigabytes(tmp_path: Path):
     folder = tmp_path / "small"
     write_evaluation(folder, make_record(None), label_samples([0, 1], [0, 0]))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ft_harness.data.data_report import DATA_REPORT_FILE, describe_data, read_data_report
 from ft_harness.pipeline import report_files
-from ft_harness.pipeline.report_files import Layout
+from ft_harness.pipeline.report_files import ReportOptions
 from ft_harness.pipeline.reports import report_only
 from ft_harness.records import RECORD_FILE, SAMPLES_FILE, SCORES_FILE, read_evaluation
 from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
@@ -59,7 +59,7 @@ def no_figures() -> Iterator[None]:
 
 def report(folder: Path) -> None:
     out = folder.with_name(f"{folder.name}-out")
-    report_only([folder], out, "all", "ft-harness report", layout=Layout(FORMATS))
+    report_only([folder], out, "all", "ft-harness report", options=ReportOptions(FORMATS))
     for name in ("rows.json", "report.json"):
         text = (out / "results/reports/all" / name).read_text()
         json.loads(text, parse_constant=lambda _: pytest.fail("NaN in JSON"))

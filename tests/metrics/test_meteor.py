@@ -267,6 +267,7 @@ def test_the_index_is_read_once_however_many_threads_ask(monkeypatch: pytest.Mon
     assert all(index is found[0] for index in found)
 
 
+@pytest.mark.slow  # processes that import everything
 def test_nothing_is_asked_of_nltks_data_or_of_the_network(tmp_path: Path) -> None:
     """In a process of its own, where every socket and every search for nltk data is an error."""
     script = (

@@ -319,6 +319,7 @@ def test_rouge_takes_the_best_reference_for_each_name() -> None:
     assert scores["rouge2"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow  # 10,000 texts
 def test_rouge_is_rouge_scores_on_10000_random_ascii_texts() -> None:
     generator = random.Random(15)
     alphabet = ["the", "The", "cat", "sat", "mat.", "isn't", "3.5", "\n", "a-b", "_", "x\ty", "?!"]

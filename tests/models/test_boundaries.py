@@ -181,6 +181,7 @@ def test_a_text_that_nothing_comes_before_needs_bos_or_eos(model: Path):
         lm.loglikelihood([request("loglikelihood", ("", "the film"))])
 
 
+@pytest.mark.slow  # several whole checks
 def test_check_says_so_of_controls_of_running_text_too(model: Path, ft):
     without(model, "bos_token", "eos_token")
     assert ft("init", "x", "--task", "demo_sentiment")[0] == 0  # with control_text

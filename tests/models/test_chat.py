@@ -402,6 +402,7 @@ def test_the_template_makes_the_identity_of_a_score(questions: Path, tmp_path: P
     assert len(prints) == 3
 
 
+@pytest.mark.slow  # a whole run
 def test_a_chat_run_from_check_to_report(tmp_path: Path):
     """The bundled model with a small template: the prompts of the samples are those that were
     trained."""

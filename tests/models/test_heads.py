@@ -859,6 +859,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> Path:
     return path
 
 
+@pytest.mark.slow  # a whole run
 def test_check_run_and_eval_from_the_command_line(
     ft, backbones: dict[str, Path], pairs: Path, tmp_path: Path
 ):

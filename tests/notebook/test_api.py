@@ -188,6 +188,7 @@ def test_power_of_a_score_and_of_a_run(study: StudyFound, recipe: Path):
         ft_harness.power()
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_the_names_of_wings_are_the_functions():
     import ft_harness.report
     import ft_harness.sweep
@@ -201,6 +202,7 @@ def test_the_names_of_wings_are_the_functions():
         ft_harness.sweep("nowhere")
 
 
+@pytest.mark.slow  # processes that import everything
 def test_the_errors_of_the_command_are_raised(recipe: Path):
     out = recipe.parents[1]
     with pytest.raises(InputError, match=r"train\.seed") as error:

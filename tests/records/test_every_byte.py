@@ -129,6 +129,7 @@ def test_samples_without_a_known_hash_raise_nothing_but_our_errors(evaluation: P
     assert len(missed(path, lambda: list(old.samples()))) < 40
 
 
+@pytest.mark.slow  # flips every byte
 def test_scores(evaluation: Path):
     whole = read_evaluation(evaluation)
     for _ in flipped(evaluation / SCORES_FILE):
@@ -159,6 +160,7 @@ def adapter(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow  # flips every byte of each
 def test_the_files_of_an_adapter(adapter: Path):
     card = read_card(adapter)
     assert card is not None
@@ -186,6 +188,7 @@ NAMED = [
 ]
 
 
+@pytest.mark.slow  # flips every byte of seven files
 @pytest.mark.parametrize("name", NAMED)
 def test_the_rest_is_reported(name: str, ft: Any, run_once: Path, tmp_path: Path):
     for part in ("adapters", "results"):

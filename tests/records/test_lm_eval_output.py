@@ -630,6 +630,7 @@ def test_results_without_samples_are_named(ft, tmp_path: Path):
     assert_three_lines(err, "--log_samples")
 
 
+@pytest.mark.slow  # writes a large file
 def test_memory_does_not_grow_with_the_samples(tmp_path: Path):
     """12,000 samples of 1 kB against 2,000: not the 10 MB more that they are."""
     import tracemalloc

@@ -27,7 +27,7 @@ from ft_harness.comparison.cases import (
 from ft_harness.comparison.cases.listing import cut_middle
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.pipeline.explanations import split_limit
-from ft_harness.pipeline.report_files import Layout
+from ft_harness.pipeline.report_files import ReportOptions
 from ft_harness.pipeline.reports import report_only
 from ft_harness.records import Sample
 from ft_harness.report import Explorer, html_page
@@ -390,7 +390,9 @@ def wide(tmp_path_factory) -> Path:
 def report_on(folder: Path, name: str = "wide") -> Path:
     """The page of a report, made by the command's own function."""
     command = "ft-harness report results"
-    study, _ = report_only([folder / "results"], folder, name, command, layout=Layout(("html",)))
+    study, _ = report_only(
+        [folder / "results"], folder, name, command, options=ReportOptions(("html",))
+    )
     assert study.comparisons
     return folder / "results/reports" / name / "report.html"
 
@@ -503,6 +505,7 @@ def write_why(browser: Browser, item: str, text: str) -> None:
     browser.call("Input.insertText", text=text)
 
 
+@pytest.mark.slow  # two reports and a browser
 def test_what_is_typed_comes_back_in_the_next_report(browser: Browser, wide: Path, tmp_path: Path):
     """Through cases.csv, next to a row and a column that a person added with a spreadsheet."""
     folder = tmp_path / "study"

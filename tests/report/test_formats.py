@@ -20,7 +20,7 @@ import pytest
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.errors import ConfigError
-from ft_harness.pipeline.report_files import Layout, write_report
+from ft_harness.pipeline.report_files import ReportOptions, write_report
 from ft_harness.report import (
     View,
     build_document,
@@ -265,10 +265,13 @@ def test_json_gives_the_sentences_first():
     assert found["tables"][0]["rows"][0][:5] == ["snli_custom", "test", "acc", 0.3912, 0.7312]
 
 
+@pytest.mark.slow  # draws every figure twice
 def test_equal_studies_give_equal_bytes_in_every_format(tmp_path: Path):
     for folder in ("one", "two"):
         write_report(
-            make_full_study(), tmp_path / folder, Layout(("md", "html", "tex", "csv", "json"))
+            make_full_study(),
+            tmp_path / folder,
+            ReportOptions(("md", "html", "tex", "csv", "json")),
         )
     first, second = (
         {

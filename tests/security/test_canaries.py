@@ -79,6 +79,7 @@ def hidden(tmp_path: Path, model_folder: Path, reviews: Path) -> Path:
     return recipe
 
 
+@pytest.mark.slow  # a whole run
 def test_environment_path_data_card_and_html_of_a_whole_run(
     ft: Any, hidden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -82,6 +82,7 @@ def test_an_output_folder_that_is_lost_on_the_way(
     assert json.loads(copy.read_text())["results"]["demo_sentiment"]
 
 
+@pytest.mark.slow  # processes that import everything
 @pytest.mark.parametrize("part", ["save_results_aggregated", "save_results_samples"])
 def test_lm_eval_that_fails_to_save_and_goes_on(
     part: str, ft: Any, command: list[str], monkeypatch: pytest.MonkeyPatch
@@ -152,6 +153,7 @@ def test_a_configuration_that_cannot_be_read(
     assert_three_lines(err, "--config nope.yaml: can't be read")
 
 
+@pytest.mark.slow  # processes that import everything
 def test_files_lie_where_lm_eval_puts_them(ft: Any, command: list[str], tmp_path: Path):
     code, _, err = ft(*command, "--output_path", "out", "--log_samples")
     assert code == 0, err

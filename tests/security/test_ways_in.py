@@ -335,6 +335,7 @@ EXPRESSIONS = {  # that backtrack without end
 }
 
 
+@pytest.mark.slow  # waits for the limit of time
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_an_expression_without_end(name: str, stranger: Path):
     write_task(stranger, f"output_type: generate_until\n{EXPRESSIONS[name]}")

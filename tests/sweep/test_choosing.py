@@ -111,6 +111,7 @@ def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path:
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["mine"]
 
 
+@pytest.mark.slow  # several sweeps
 def test_looks_of_base_models_are_counted_too(ft, write, tmp_path: Path):
     vary = "sweep: {trains: false, vary: {eval.num_fewshot: [0, 1]}"
     assert ft("sweep", write(vary + "}"))[0] == 0  # both on test

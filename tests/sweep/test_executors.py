@@ -38,6 +38,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> FarExecutor:
     return executor
 
 
+@pytest.mark.slow  # several sweeps
 def test_orders_name_a_recipe_and_bases_are_scored_first(ft, write, far, scored, tmp_path: Path):
     recipe = write(SIZES)
     code, _, err = ft("sweep", recipe, "--out", "far")
@@ -73,6 +74,7 @@ def test_what_shares_an_adapter_runs_in_one_process(write):
     assert len(arrange(alone, trains=False)) == 2
 
 
+@pytest.mark.slow  # a sweep twice
 def test_a_process_that_died_with_several_points_loses_only_one(ft, write, far, monkeypatch):
     """Points of one adapter are one order; sent again one by one, the finished are found."""
     recipe = write("sweep: {vary: {eval.num_fewshot: [0, 1, 3]}}")

@@ -10,13 +10,13 @@ from ft_harness.errors import InputError
 from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
+from ft_harness.pipeline.shown_tasks import mark_trained
 from ft_harness.tasks import examples
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
     cut_notice,
     describe_examples,
-    mark_trained,
     prompt_of,
     trains_eos,
 )

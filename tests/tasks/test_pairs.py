@@ -150,6 +150,7 @@ def test_what_has_no_two_choices_can_not_be_learnt_as_pairs(ft, tmp_path: Path, 
     assert "its output_type is generate_until" in err
 
 
+@pytest.mark.slow  # a whole run
 def test_a_run_scores_base_and_tuned_and_shows_what_they_write(ft, recipe: Path, tmp_path: Path):
     code, out, err = ft("run", recipe)
     assert code == 0, err

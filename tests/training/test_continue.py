@@ -117,6 +117,7 @@ def test_one_and_one_and_three_epochs(ft, write, tmp_path: Path):
     assert "the adapter is finished already" in out + error
 
 
+@pytest.mark.slow  # two trainings for each form of adapter
 @pytest.mark.parametrize("adapter", [{}, {"use_dora": True}, "none", {"task_type": "SEQ_CLS"}])
 def test_the_start_is_the_parents_last_state(ft, write, monkeypatch, adapter):
     """One step with a learning rate of nothing: what comes out is what went in. The schedule and the optimizer start
@@ -154,6 +155,7 @@ def test_a_head_of_another_seed_is_carried_over(ft, write):
     assert equal(*(load_file(path.parent / "head_init.safetensors") for path in (first, second)))
 
 
+@pytest.mark.slow  # three trainings
 def test_a_continued_run_that_is_killed_goes_on_from_its_checkpoint(ft, write, parent):
     """Not from its parent again."""
     settings = {"continue_from": str(parent), "num_train_epochs": 2}

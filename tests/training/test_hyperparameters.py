@@ -28,7 +28,7 @@ from ft_harness.training import (
 )
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.hyperparameters import (
-    idle_optimizer_fields,
+    ignored_by_optimizer,
     make_optimizer,
     warmup_steps,
 )
@@ -238,7 +238,7 @@ def test_settings_of_adam_under_another_optimizer_are_named(
     settings: dict[str, Any], idle: list[str], bench: Bench
 ):
     train = bench.recipe(ADAPTER, **settings).train
-    assert idle_optimizer_fields(train) == idle
+    assert ignored_by_optimizer(train) == idle
 
 
 def write_recipe(folder: Path, bench: Bench, rest: str, task: str = "demo_sentiment") -> Path:

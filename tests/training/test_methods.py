@@ -28,8 +28,9 @@ from ft_harness.models import adapters, base_model
 from ft_harness.models.adapters import AdapterFolder, attached, live, read_card, read_history
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
+from ft_harness.pipeline.shown_tasks import mark_trained
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
-from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
+from ft_harness.tasks.examples import Example, describe_examples, train_prompts
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (

@@ -214,6 +214,7 @@ def learn_by_hand(recipe: Recipe, base: BaseModel, pairs: list[PairExample]) -> 
         }
 
 
+@pytest.mark.slow  # a training for each cut
 @pytest.mark.parametrize("sft_weight", [0.0, 0.3])
 def test_a_step_learns_what_the_definition_says_however_it_is_cut(
     base: BaseModel, tmp_path: Path, sft_weight: float

@@ -53,6 +53,7 @@ def training_set(recipe: Recipe, base):
     return build_training_set(tasks, base, recipe, "task")
 
 
+@pytest.mark.slow  # trains twice
 def test_the_adapter_is_the_same_to_the_bit_with_and_without_the_probe(
     base, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -199,6 +199,7 @@ def test_a_tracker_that_fails_stops_nothing(
     assert sum(call[0] == "log" for call in trackio.calls) > 3
 
 
+@pytest.mark.slow  # a whole run with three trackers
 def test_base_and_tuned_reach_all_three_once(ft, write, packages):
     path = write("tracked", ["tensorboard", "wandb", "trackio"])
     assert ft("run", path)[0] == 0

@@ -106,6 +106,7 @@ def test_memory_that_runs_out_at_any_batch_changes_no_step(
     assert changes == []
 
 
+@pytest.mark.slow  # a training for each message
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_message_is_met_with_smaller_parts(
     form: str, bench: Bench, clean: Path, tmp_path: Path

@@ -239,6 +239,7 @@ def test_epochs_by_hand():
 # --- scores --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # trains and scores twice
 @pytest.mark.parametrize("head", [False, True])
 def test_scores_are_those_of_eval_afterwards(ft, tmp_path: Path, sections: dict, head: bool):
     """The last evaluation's metrics, and `ft-harness eval` on the same docs in a load of its own."""
@@ -390,6 +391,7 @@ def test_patience_ends_the_training(
     assert bench.train(tmp_path / "a", fixed_scores(values), **settings).steps == steps
 
 
+@pytest.mark.slow  # trains twice for each kill
 @pytest.mark.parametrize("killed_at", [4, 7, 10, 12])
 def test_a_killed_run_keeps_its_patience_and_its_best(
     bench: Bench, tmp_path: Path, monkeypatch, killed_at: int

@@ -1,4 +1,5 @@
-"""The command `ft-harness`: its group, its options, its exit codes."""
+"""The command `ft-harness`: its group, its options, its exit codes, and the lines that it
+prints."""
 
 from __future__ import annotations
 
@@ -137,7 +138,7 @@ def _take_options(
 
 
 def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
-    """An option for `with_options`: the parameter's annotation for typer, and its default."""
+    """An option of a command, for `with_options`: annotation for typer, and default."""
     annotated: Any = Annotated  # of a type that is known only here
     return annotated[kind, typer.Option(*flags, **settings)], default
 
@@ -171,14 +172,15 @@ def with_options(
 
 
 def command_line() -> str:
-    """The command as it was given; with several processes, without the launcher's part."""
+    """The command `ft-harness` as it was given; with several processes, without the launcher's
+    part."""
     command = shlex.join(["ft-harness", *sys.argv[1:]])
     return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
 def repeating_command(out: Path) -> str:
-    """The command as a report prints it, to be run in the working folder: without `--out`, and with
-    paths relative to that folder."""
+    """The command `ft-harness` as a report prints it, to be run in the working folder: without
+    `--out`, and with paths relative to that folder."""
     words, place = iter(sys.argv[1:]), out.resolve()
     kept: list[str] = []
     for word in words:
@@ -192,7 +194,7 @@ def repeating_command(out: Path) -> str:
 
 
 def check_finite(value: float | None) -> float | None:
-    """The value of an option that is a number.
+    """The value of an option of a command that is a number.
 
     Raises:
         ConfigError: it is infinite, or nan, which no range of the command line refuses.
@@ -203,8 +205,8 @@ def check_finite(value: float | None) -> float | None:
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived. Not KeyboardInterrupt: typer would end the command without a
-    word."""
+    """A command was stopped by SIGINT or SIGTERM. Not KeyboardInterrupt: typer would end the
+    command without a word."""
 
 
 class _LogFormat(logging.Formatter):
@@ -215,12 +217,12 @@ class _LogFormat(logging.Formatter):
 
 
 def say(line: str) -> None:
-    """Print one line on standard error, with control characters made visible."""
+    """Print one line of a command on standard error, with control characters made visible."""
     print(one_line(line), file=sys.stderr, flush=True)
 
 
 def show(line: str = "") -> None:
-    """Print one line on standard output, with control characters made visible."""
+    """Print one line of a command on standard output, with control characters made visible."""
     print(one_line(line))
 
 

@@ -79,7 +79,7 @@ EXAMPLES = {
 
 
 def add_examples(app: typer.Typer, group: str = "") -> None:
-    """Put them at the end of the help of every command of an app and of its groups."""
+    """Put the examples at the end of the help of every command of an app and of its groups."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
         if example := EXAMPLES.get(f"{group}{name}"):

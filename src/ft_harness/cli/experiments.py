@@ -1,4 +1,5 @@
-"""Commands on recipes and their results."""
+"""Commands that check, train or score: `init`, `check`, `run`, `sweep`, `train`, `eval`, `rescore`,
+`demo`."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ def _experiment(recipe: Path, given: Options) -> Experiment:
 
 
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
-    """Print a study's table, its sentences, the report's files, and whether each requirement is
-    met; exit with code 1 if one is not."""
+    """Print what a run, sweep or report found: the table, its sentences, the files, and whether
+    each requirement is met; exit with code 1 if one is not."""
     from ft_harness.comparison.requirements import judge, read_requirements
     from ft_harness.pipeline.report_files import study_lines
 
@@ -102,7 +103,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores the bundled model, fine-tunes it and scores it again; needs no network.
     """
-    from ft_harness.pipeline.run_or_reuse import demo
+    from ft_harness.pipeline.demo import demo
 
     print_study(*demo(out, say))
 

@@ -1,4 +1,4 @@
-"""The command that lists the fields of a recipe."""
+"""The command `fields`, which lists the fields of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command on what a test set can show."""
+"""The command `power`, on what a test set can show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that uploads."""
+"""The command `push`, which uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on finished evaluations."""
+"""Commands on finished evaluations: `report` and `compare`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.pipeline.report_files import Layout
+    from ft_harness.pipeline.report_files import ReportOptions
 
 # options of every command that writes a report: type and default
-_LAYOUT: dict[str, tuple[Any, Any]] = {
+_OPTIONS: dict[str, tuple[Any, Any]] = {
     "formats": option(
         str,
         "--format",
@@ -80,20 +80,20 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
 
-def _make_layout(given: Options) -> Layout:
-    from ft_harness.pipeline.reports import make_layout
+def _make_options(given: Options) -> ReportOptions:
+    from ft_harness.pipeline.reports import make_options
 
-    return make_layout(given)
+    return make_options(given)
 
 
 @app.command()
-@with_options("layout", _LAYOUT)
+@with_options("options", _OPTIONS)
 def report(
     results: Annotated[
         list[Path],
         typer.Argument(help="folders with evaluations in or below them, or lm-eval's own files"),
     ],
-    layout: Options,
+    options: Options,
     name: NameOption = "report",
     slice_by: Annotated[
         list[str],
@@ -104,18 +104,18 @@ def report(
     """Write a report from finished evaluations."""
     from ft_harness.pipeline.reports import report_only
 
-    made = _make_layout(layout)
+    made = _make_options(options)
     study, path = report_only(results, out, name, repeating_command(out), slice_by, made)
-    print_study(study, path, layout["require"])
+    print_study(study, path, options["require"])
     _check_read(study)
 
 
 @app.command()
-@with_options("layout", _LAYOUT)
+@with_options("options", _OPTIONS)
 def compare(
     base: Annotated[Path, typer.Argument(help="folder of one evaluation, or lm-eval's own output")],
     tuned: Annotated[Path, typer.Argument(help="folder of the other")],
-    layout: Options,
+    options: Options,
     name: NameOption = "comparison",
     out: OutOption = HERE,
 ) -> None:
@@ -125,9 +125,9 @@ def compare(
     """
     from ft_harness.pipeline.reports import compare_only
 
-    made = _make_layout(layout)
+    made = _make_options(options)
     study, path = compare_only(base, tuned, out, name, repeating_command(out), made)
-    print_study(study, path, layout["require"])
+    print_study(study, path, options["require"])
     _check_read(study)
 
 

@@ -1,4 +1,4 @@
-"""Commands on tasks."""
+"""Commands on tasks, lm-eval's own command, and the commands that print where shipped files are."""
 
 from __future__ import annotations
 

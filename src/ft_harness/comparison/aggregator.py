@@ -1,4 +1,5 @@
-"""Evaluations -> comparisons -> a study: the numbers of a report, before any of them is drawn."""
+"""Many evaluations -> their comparisons -> a study: the numbers of a report, before any of them is
+drawn."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ _SPLITS = ("test", "validation", "train")
 
 @dataclass(frozen=True)
 class Question:
-    """What a report asks of the evaluations.
+    """What is asked of evaluations that become a study: which metrics lead, and whether p is
+    adjusted.
 
     Attributes:
         metrics: candidates to lead a comparison; without any, its primary metric leads.
@@ -62,7 +64,8 @@ def compare(
     allow_mismatch: Collection[str] = (),
     factors: Collection[str] = (),
 ) -> Comparison:
-    """Compare two evaluations of the same items, paired by item key.
+    """The comparison of one base and one tuned evaluation of the same items, by themselves: no
+    study is known.
 
     Raises:
         ConfigError: a factor or a field of `allow_mismatch` is unknown.
@@ -80,7 +83,8 @@ def compare_all(
     adapters: Sequence[AdapterRun] = (),
     question: Question = _USUAL,
 ) -> list[Comparison]:
-    """As `compare`, for several pairs; `adapters` are those whose folders are known."""
+    """The comparisons of several pairs of evaluations, in the light of each other; `adapters` are
+    those whose folders are known."""
     return _compare_pairs(pairs, terms, adapters, question).comparisons
 
 
@@ -93,7 +97,8 @@ def aggregate(
     terms: Terms = STRICT,
     question: Question = _USUAL,
 ) -> Study:
-    """Compare every adapter's evaluation with its base's; other base models stand by themselves.
+    """The study of some evaluations: every adapter's is compared with its base's; other base models
+    stand by themselves.
 
     Evaluations that are not complete or find no partner are named in the notes.
 

@@ -1,5 +1,5 @@
-"""Scores, differences, intervals, p, times and sizes as tables and sentences show them: every
-number is rounded here, once."""
+"""Scores, differences, intervals, p, times, sizes and values of settings as texts, for tables and
+sentences: every number is rounded here, once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _SAME, _ZERO = 1e-9, 1e-12
 
 
 def scale_of(metric: str) -> float | None:
-    """A metric's largest value; None: another program's metric, without a known one."""
+    """The largest value of the scale on which a metric's scores are shown; None: another program's
+    metric, without a known one."""
     try:
         return find_metric(metric).scale
     except InputError:
@@ -37,9 +38,9 @@ def _usual_digits(metric: str) -> int:
 
 
 def decimals(metric: str, low: float | None, high: float | None) -> int:
-    """Decimals of all numbers of a row: those of its metric, so that one score looks the same in
-    every row and table; more only where an end of the interval of its difference would look like
-    the other one, or like 0 though the interval leaves out 0."""
+    """Decimals of all numbers of a row as texts: those of its metric, so that one score looks the
+    same in every row and table; more only where an end of the interval of its difference would look
+    like the other one, or like 0 though the interval leaves out 0."""
     digits = _usual_digits(metric)
     # More decimals can't part what is equal.
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
@@ -60,8 +61,8 @@ def _hides(shown_low: float, shown_high: float, low: float, high: float) -> bool
 
 
 def amount(metric: str, value: float | None, digits: int | None = None) -> str:
-    """A score: per cent for metrics between 0 and 1; with the metric's own decimals if none are
-    given."""
+    """A score as text: per cent for metrics between 0 and 1; with the metric's own decimals if none
+    are given."""
     if value is None:
         return NONE
     # The `z` of the format writes -0.0 as 0.0.
@@ -70,21 +71,23 @@ def amount(metric: str, value: float | None, digits: int | None = None) -> str:
 
 
 def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
-    """A signed difference: percentage points for metrics between 0 and 1."""
+    """A signed difference as text, without its unit: percentage points for metrics between 0 and
+    1."""
     if delta is None:
         return NONE
     return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
 
 
 def on_scale(metric: str, delta: float) -> float:
-    """A difference on the scale shown: percentage points for metrics between 0 and 1."""
+    """A difference as a number on the scale that is shown: percentage points for metrics between 0
+    and 1."""
     return _factor(metric) * delta
 
 
 def shown_delta(
     metric: str, base: float | None, tuned: float | None, digits: int | None = None
 ) -> float | None:
-    """Tuned minus base as a reader subtracts them: from the digits that are shown."""
+    """The difference of two scores as a reader finds it: from the digits that are shown."""
     if base is None or tuned is None:
         return None
     places = _usual_digits(metric) if digits is None else digits
@@ -95,7 +98,8 @@ def shown_delta(
 
 
 class Numbers(Protocol):
-    """What a row shows: both scores, and the interval of their difference."""
+    """The numbers of a row that decide its decimals: both scores, and the interval of their
+    difference."""
 
     @property
     def metric(self) -> str: ...
@@ -111,7 +115,7 @@ class Numbers(Protocol):
 
 @dataclass(frozen=True)
 class Sides:
-    """Numbers that are not a row's, with their metric."""
+    """Numbers that are not a row's, with their metric, as their decimals are found."""
 
     metric: str
     base: float | None
@@ -126,8 +130,8 @@ class Sides:
 
 
 def digits_of(row: Numbers) -> int:
-    """Decimals of all numbers of a row: as `decimals`, and more where the difference of the shown
-    scores would lie outside its own shown interval."""
+    """Decimals of all numbers of a row as texts: as `decimals`, and more where the difference of
+    the shown scores would lie outside its own shown interval."""
     digits = decimals(row.metric, row.low, row.high)
     if row.low is None or row.high is None or row.base is None or row.tuned is None:
         return digits
@@ -141,7 +145,7 @@ def digits_of(row: Numbers) -> int:
 
 
 def interval(metric: str, low: float | None, high: float | None, digits: int | None = None) -> str:
-    """Both ends; one number where they are the same."""
+    """Both ends of an interval as text; one number where they are the same."""
     if low is None or high is None:
         return NONE
     places = decimals(metric, low, high) if digits is None else digits
@@ -150,7 +154,7 @@ def interval(metric: str, low: float | None, high: float | None, digits: int | N
 
 
 def probability(p: float | None) -> str:
-    """p with enough digits to show on which side of 0.05 it lies."""
+    """p as text, with enough digits to show on which side of 0.05 it lies."""
     if p is None:
         return NONE
     if p < 0.001:
@@ -163,6 +167,7 @@ def probability(p: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Seconds as text, in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -170,7 +175,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes in binary units."""
+    """Bytes as text, in binary units."""
     if count is None:
         return NONE
     value, units = float(count), ["KiB", "MiB", "GiB"]
@@ -181,32 +186,36 @@ def size(count: int | None) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """The text cut to this many characters, with an ellipsis as the last one."""
+    """Text cut to this many characters, with an ellipsis as the last one, as tables and figures
+    show it."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def rounded(value: float) -> str:
-    """Two significant digits, but all digits before the decimal point."""
+    """A number as text with two significant digits, but with all digits before the decimal
+    point."""
     return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
 
 
 def counted(number: int, thing: str) -> str:
+    """A number with the thing counted, in the plural where there are several: `1 item`, `2
+    items`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def epochs(value: float) -> str:
-    """A number of epochs, in words."""
+    """A number of epochs as text."""
     shown = rounded(value)
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
 def tokens(count: int) -> str:
-    """A number of tokens, from a million on in millions."""
+    """A number of tokens as text, from a million on in millions."""
     return counted(count, "token") if count < 1e6 else f"{rounded(count / 1e6)} M tokens"
 
 
 def shown_value(value: Any) -> str:
-    """The value of a setting, as tables and sentences show it."""
+    """The value of a setting as text, for tables and sentences."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, int):

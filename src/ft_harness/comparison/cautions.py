@@ -1,4 +1,5 @@
-"""Cautions next to a verdict: what its numbers alone don't show."""
+"""Which cautions belong next to a verdict: what its numbers alone don't show, found in samples,
+other splits and the adapter's card."""
 
 from __future__ import annotations
 
@@ -68,8 +69,8 @@ def find_cautions(
 
 
 def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
-    """Whether the tuned model is shown to be above the majority class and gives more than one
-    answer; None: that can't be said of so few items."""
+    """For cautions: whether the tuned model is shown to be above the majority class and gives more
+    than one answer; None: that can't be said of so few items."""
     # Too few items for an interval, which is not the same as "not above".
     if majority.interval is None:
         return None
@@ -81,7 +82,7 @@ def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
 
 
 def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
-    """Return the remark on the classes whose recall is shown to have fallen (Holm over the
+    """Return the caution on the classes whose recall is shown to have fallen (Holm over the
     classes), whatever the overall score did: it may hide such a loss.
 
     Args:
@@ -162,7 +163,7 @@ def _is_cut_throughout(evaluation: Evaluation) -> bool:
 
 
 def place_of(tuned: Record) -> tuple[Any, ...]:
-    """The key that evaluations of one adapter on several splits of one task share."""
+    """For cautions: the key that evaluations of one adapter on several splits of one task share."""
     settings = tuned.settings
     decoding = repr(sorted(settings.generation_kwargs.items()))
     return (
@@ -199,7 +200,7 @@ def find_context(
 
 
 def warn_of_overfitting(trained: Row, tested: Row) -> str | None:
-    """A warning if the gain on the train split is far larger than on another one.
+    """A caution if the gain on the train split is far larger than on another one.
 
     Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
     better direction) lies wholly above 5 % of the metric's largest value; for perplexities, above
@@ -238,7 +239,7 @@ def _gain(row: Row) -> stats.Estimate | None:
 def warn_of_choosing(
     tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
 ) -> str | None:
-    """A warning that validation items were used for choosing, or may have been; `splits` are all
+    """A caution that validation items were used for choosing, or may have been; `splits` are all
     that were scored for the same adapter and task, `recipe` comes from the adapter's card."""
     settings = tuned.settings
     how = (

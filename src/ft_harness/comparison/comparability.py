@@ -36,7 +36,7 @@ _SHOWN = 48  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A field that differs between the sides."""
+    """A field in which two records differ, so that they can't be compared."""
 
     field: str
     base: str
@@ -48,7 +48,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Terms:
-    """Which differences between base and tuned are tolerated.
+    """The terms on which evaluations may be compared: the differences that are tolerated.
 
     Attributes:
         factors: of `FACTORS`, what the study varies on purpose.
@@ -128,11 +128,14 @@ def _fields() -> Collection[str]:
 
 
 def filter_of(record: Record) -> str | None:
+    """What must be equal for two records to be compared: the filter of lm-eval that its scores rest
+    on; None for a record of our own."""
     return record.foreign.filter if record.foreign else None
 
 
 def conditions_of(record: Record) -> dict[str, Any]:
-    """Everything that makes a record's scores, besides the adapter; what is not known is None."""
+    """What must be equal for two records to be compared: everything that makes a record's scores,
+    besides the adapter; what is not known is None."""
     # A field that another program does not state holds a default in the record, which must not pass
     # for its value.
     found = _stated(record)
@@ -144,8 +147,8 @@ def _unknown(record: Record) -> list[str]:
 
 
 def find_unknown(base: Record, tuned: Record) -> list[str]:
-    """Fields that neither side states, if one version of one program made both: they probably don't
-    differ."""
+    """Fields that neither record states, if one version of one program made both: they probably
+    don't differ."""
     if not base.foreign or not tuned.foreign or base.foreign.program != tuned.foreign.program:
         return []
     return [key for key in base.foreign.unknown if key in tuned.foreign.unknown]
@@ -195,7 +198,8 @@ def _own_signature(signature: str) -> str:
 
 
 def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -> None:
-    """
+    """Refuse to compare two records that were not measured the same way.
+
     Raises:
         NotComparableError: there are mismatches; it lists them, with one column per side.
     """

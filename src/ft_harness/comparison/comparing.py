@@ -1,4 +1,4 @@
-"""One base and one tuned evaluation -> their comparison."""
+"""One base and one tuned evaluation -> their comparison, with its rows, cases and cautions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Points of a sweep -> settings and their effects against the reference."""
+"""Measure a sweep: its points -> the fields that vary (axes), the settings, and each one's effect
+against the reference."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Axes:
-    """What varies: groups of fields that vary as one, without the seeds.
+    """What varies in a sweep that is measured: groups of fields that vary as one, without the
+    seeds.
 
     Attributes:
         stretches: the group of trainings that continue each other; none: ().
@@ -219,7 +221,8 @@ def _find_overfitting(
 
 
 def primary_of(group: Sequence[Measured], split: str) -> str | None:
-    """The primary metric of a setting; None: it was not scored on this split."""
+    """What a sweep's setting scored in its primary metric; None: it was not scored on this
+    split."""
     scored = (each.evaluations.get(split) for each in group)
     first = next((each for each in scored if each is not None), None)
     if first is None or not first.record.scores:

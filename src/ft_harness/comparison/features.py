@@ -80,7 +80,8 @@ def _find_features(study: Study, comparison: Comparison) -> dict[str, str]:
 
 
 def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
-    """The recipe in the card of the tuned side; empty where it is not known."""
+    """The recipe whose fields are features: that in the card of the tuned side; empty where it is
+    not known."""
     return _recipes(study).get(comparison.tuned.subject, {})
 
 
@@ -206,7 +207,7 @@ def tell_apart(study: Study, comparison: Comparison) -> list[str]:
 
 
 def name_side(study: Study, record: Record) -> str:
-    """Name an evaluation by its subject and by what the study varies."""
+    """Name an evaluation by its subject and by the features that vary in the study."""
     task = record.settings.task
     features = _varied(record, _varied_arguments(study)) | _chosen(record)
     shown = [_word(name, features[name]) for name in varying(study, task) if name in features]

@@ -54,7 +54,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The score of a rule that needs no model.
+    """Measured next to a comparison: the score of a rule that needs no model, such as the majority
+    class.
 
     Attributes:
         share: of the items that it gets right.

@@ -1,5 +1,4 @@
-"""Which evaluations belong together, whether they may be compared, and their items paired one by
-one."""
+"""Match evaluations of base and tuned, and pair their items one by one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a test set can show before anything is trained: from a number of items, or from a finished
-base evaluation."""
+"""Compute what a test set can show before anything is trained: from a number of items, or from a
+finished base evaluation."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ _HALF = 0.5
 
 
 def compared_metrics(names: Sequence[str], measured: Sequence[str]) -> list[str]:
-    """The metrics that get a row: the implicit reward accuracy after the preference accuracy, but
-    none that depends on the data alone.
+    """For tasks of pairs: the metrics that get a row, the implicit reward accuracy after the
+    preference accuracy, but none that depends on the data alone.
 
     Args:
         measured: those whose statistics both sides have.
@@ -31,8 +31,8 @@ def compared_metrics(names: Sequence[str], measured: Sequence[str]) -> list[str]
 
 
 def find_baselines(rows: Mapping[str, Row], measurement: Measurement) -> list[Row]:
-    """The scores of preferring the longer answer and of guessing; nothing if no pairs of answers
-    are compared."""
+    """For tasks of pairs: the scores of preferring the longer answer and of guessing; nothing for
+    other tasks."""
     if PREFERENCE not in rows:
         return []
     row, longer = rows[PREFERENCE], measurement.baseline(LONGER, PREFERENCE)
@@ -41,8 +41,8 @@ def find_baselines(rows: Mapping[str, Row], measurement: Measurement) -> list[Ro
 
 
 def find_preference_cautions(rows: Mapping[str, Row], measurement: Measurement) -> list[str]:
-    """Cautions: the model is not shown to be better than a rule on lengths; the chosen answers
-    became less likely although more of them are preferred."""
+    """Cautions on pairs of answers: the model is not shown to be better than a rule on lengths; the
+    chosen answers became less likely although more of them are preferred."""
     if PREFERENCE not in rows:
         return []
     longer = measurement.baseline(LONGER, PREFERENCE)

@@ -1,4 +1,5 @@
-"""Which metric leads a comparison, and which belong next to it."""
+"""Which metric leads a comparison, and which belong next to it: by the task, and by the length of
+its answers."""
 
 from __future__ import annotations
 
@@ -54,12 +55,14 @@ def find_companions(leading: str, names: Sequence[str]) -> list[str]:
 
 
 def count_words(targets: Sequence[str | None]) -> float:
-    """Words of the median answer; in scripts written without spaces each character is a word."""
+    """How long answers are, which decides the metric: words of the median one; in scripts written
+    without spaces each character is a word."""
     return median([len(split_tokens(target or "")) for target in targets] or [0])
 
 
 def is_too_short_for_bleu(targets: Sequence[str | None]) -> bool:
-    """Whether most answers have no run of four words, so that even perfect ones score 0."""
+    """Whether BLEU can't lead as most answers have no run of four words, so that even perfect ones
+    score 0."""
     return count_words(targets) < _SHORT_ANSWER
 
 

@@ -1,5 +1,5 @@
-"""Remarks next to a finding, and the notes of a report: fixed sentences about rows, records and
-answers."""
+"""Fixed sentences next to a finding, and in the notes of a report: on rows, records and answers,
+such as one answer to everything (a collapse) or answers that were cut."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def remark_unscored(left_out: int, items: int) -> str:
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:
-    """As `remark_baseline`, for the most frequent gold label."""
+    """A remark, as `remark_baseline`'s, on the most frequent gold label."""
     return remark_baseline("the majority class", share, excess, "majority")
 
 
 def remark_baseline(
     rule: str, share: float, excess: Interval | None, short: str = "this"
 ) -> str | None:
-    """A warning if the tuned model's accuracy is below the share of items that a rule gets right,
-    or not shown to be above it: by the 95 % interval of their difference.
+    """A remark if the tuned model's accuracy is below the share of items that a rule gets right, or
+    not shown to be above it: by the 95 % interval of their difference.
 
     Args:
         short: the rule's name in the interval.
@@ -84,7 +84,7 @@ def remark_less_likely(change: float, likelihood: Row) -> str:
 
 
 def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
-    """A warning if a model ("base" or "tuned") never answered."""
+    """A remark if a model ("base" or "tuned") never answered."""
     if not answers or any(answer and not answer.isspace() for answer in answers):
         return None
     return f"Every answer of the {who} model is empty or unreadable."
@@ -93,8 +93,8 @@ def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
 def find_collapse(
     answers: Sequence[str | None], golds: Sequence[str | None]
 ) -> tuple[str, int] | None:
-    """(answer, count) of a model that nearly always gives the same answer although the gold answers
-    vary; None for any other model."""
+    """For a remark on collapse: (answer, count) of a model that nearly always gives the same answer
+    although the gold answers vary; None for any other model."""
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
@@ -114,7 +114,7 @@ def remark_collapse(
     training: str,
     tuned_by: AdapterInfo | None,
 ) -> list[str]:
-    """A warning if the tuned model gives nearly always the same answer.
+    """A remark if the tuned model gives nearly always the same answer.
 
     Args:
         answers: of base and of tuned.
@@ -142,7 +142,7 @@ def remark_collapse(
 
 
 class Recall(NamedTuple):
-    """How often a class was recognised, before and after."""
+    """For the remark on lost classes: how often a class was recognised, before and after."""
 
     label: str
     base: float | None
@@ -243,8 +243,8 @@ def remark_same(record: Record) -> str:
 
 
 def note_bad_items(record: Record) -> list[str]:
-    """Counts of invalid and of truncated items: the largest over the metrics, which all rest on the
-    same items."""
+    """A note of the report: counts of invalid and of truncated items: the largest over the metrics,
+    which all rest on the same items."""
     counts = {
         "items have an answer that could not be read or scored": [
             score.n_invalid for score in record.scores
@@ -261,7 +261,7 @@ def note_bad_items(record: Record) -> list[str]:
 
 
 def note_unscored(metrics: Sequence[str], left_out: int, items: int) -> str:
-    """Which metrics rest on fewer than the paired items."""
+    """A note of the report: which metrics rest on fewer than the paired items."""
     more = f" and {len(metrics) - _NAMED} more" if len(metrics) > _NAMED else ""
     return f"{', '.join(metrics[:_NAMED])}{more}: {remark_unscored(left_out, items).rstrip('.')}"
 

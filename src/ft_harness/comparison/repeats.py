@@ -49,7 +49,7 @@ class Repeats(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The result of one training in one place.
+    """Of several seeds: the result of one training in one place.
 
     Attributes:
         recipe: of its card; None: not known.

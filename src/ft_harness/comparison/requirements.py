@@ -133,7 +133,7 @@ def _groups(metrics: Collection[str], *, has_controls: bool) -> list[str]:
 
 
 def check_required(study: Study, required: Sequence[Requirement]) -> None:
-    """As `check_names`, for a study that exists already.
+    """Every requirement must be about something in this study, which exists already.
 
     Raises:
         ConfigError: as there.

@@ -39,7 +39,7 @@ def make_row(
     measurement: Measurement,
     shown: tuple[dict[str, Any], ...],
 ) -> Row:
-    """One metric of base and tuned; no row is primary before all comparisons are known.
+    """The row of one metric of base and tuned; no row is primary before all comparisons are known.
 
     Args:
         shown: what made the numbers of each side.
@@ -102,7 +102,7 @@ def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
 
 
 def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> Row:
-    """The row with its verdict and what decided it.
+    """A row with its verdict and what decided it.
 
     Improved or worse needs both: an interval without 0, and p < 0.05 (adjusted, where that was
     asked for); where no interval holds there is no verdict. Where items also occur in the training
@@ -136,7 +136,8 @@ def _judge(row: Row) -> tuple[Verdict, Literal["interval", "test", "items withou
 
 
 def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
-    """Number of scored items -> a line for all metrics that have no score of the others."""
+    """Under a comparison's rows: number of scored items -> a line for all metrics that have no
+    score of the others."""
     found: dict[int, list[str]] = {}
     for name, row in rows.items():
         if row.n < items:

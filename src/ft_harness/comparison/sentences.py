@@ -1,4 +1,5 @@
-"""The plain sentences of a comparison and of a study, by fixed rules: pure functions of rows."""
+"""The plain sentences of a comparison and of a study (finding, verdict, controls, seeds, power),
+and the words that they use: pure functions of rows."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
 
 
 def state_numbers(row: Row, seeds: int | None = None) -> str:
-    """Both scores, their difference, its interval and p, and on how many seeds they rest."""
+    """In a sentence: both scores, their difference, its interval and p, and on how many seeds they
+    rest."""
     before, after, change, certainty = _numbers(row, seeds)
     return f"{before} -> {after} ({change}, {certainty})"
 
@@ -114,12 +116,12 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
 
 
 def state_seeds(seeds: int) -> str:
-    """How many training runs one adapter's number speaks for."""
+    """In a sentence: how many training runs one adapter's number speaks for."""
     return "one training seed" if seeds == 1 else f"1 of {seeds} training seeds"
 
 
 def change_of(row: Row) -> float:
-    """The difference of the scores as they are shown."""
+    """The difference that a row's sentence states: that of the scores as they are shown."""
     return shown_delta(row.metric, row.base, row.tuned, digits_of(row)) or 0.0
 
 
@@ -142,11 +144,12 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
 
 
 def word_of(metric: str) -> str:
+    """The name of a metric in a sentence: `accuracy` for `acc`."""
     return _WORDS.get(metric, metric)
 
 
 def state_change(metric: str, delta: float, digits: int | None = None) -> str:
-    """A signed difference with its unit, if it has one."""
+    """In a sentence: a signed difference with its unit, if it has one."""
     points = " points" if scale_of(metric) in _IN_POINTS else ""
     return f"{difference(metric, delta, digits)}{points}"
 
@@ -180,7 +183,7 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 
 
 def state_family(family: FamilyOf) -> str:
-    """State how many comparisons decide, and what p was adjusted for."""
+    """The sentence on families: how many comparisons decide, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
     many = f"{counted(count, 'comparison')} of {family.name}s"
     if count == 1:
@@ -195,7 +198,7 @@ def state_family(family: FamilyOf) -> str:
 
 
 def state_controls(study: Study) -> str:
-    """State how many control tasks got worse, and what the others don't prove."""
+    """The sentence on control tasks: how many got worse, and what the others don't prove."""
     controls = [each for each in study.comparisons if each.role == "control task"]
     worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
     if not worse:
@@ -209,7 +212,8 @@ def state_controls(study: Study) -> str:
 
 
 def state_runs(study: Study) -> list[str]:
-    """State how the runs of a sweep differ from their base, trained and control tasks apart."""
+    """The sentence on all runs of a sweep at once: how they differ from their base, trained and
+    control tasks apart."""
     by_task: dict[str, list[Comparison]] = {}
     for each in study.comparisons:
         if any(row.family for row in each.rows):
@@ -237,7 +241,7 @@ def _state_group(compared: Sequence[Comparison]) -> str:
 
 
 def state_repeats(repeats: Repeats) -> str:
-    """State the mean over several seeds, and how much of the uncertainty is due to them."""
+    """The sentence on several seeds: their mean, and how much of the uncertainty is due to them."""
     metric, count = repeats.metric, len(repeats.seeds)
     mean = state_change(metric, repeats.mean, decimals(metric, repeats.low, repeats.high))
     where = f"{word_of(metric)} on {repeats.task} ({repeats.split})"
@@ -258,7 +262,8 @@ def state_repeats(repeats: Repeats) -> str:
 
 
 def state_power(power: Power) -> list[str]:
-    """State what a test set can show, and the assumption behind that."""
+    """The sentences on the power of a test set: what it can show, and the assumption behind
+    that."""
     metric, word = power.metric, word_of(power.metric)
     clusters = f" in {power.n_clusters} clusters" if power.n_clusters else ""
     where = f"{counted(power.n, 'item')}{clusters}, base {amount(metric, power.base)}"
@@ -288,13 +293,15 @@ def _count_paired(row: Row) -> str:
 def state_interval(
     metric: str, low: float | None, high: float | None, digits: int | None = None
 ) -> str:
+    """In a sentence: the interval of a difference."""
     if low is None or high is None:
         return "interval undefined"
     return f"95 % interval {interval(metric, low, high, digits)}"
 
 
 def state_p(row: Row) -> str:
-    """The deciding p; where interval and test disagree, also which of the two decides."""
+    """In a sentence: the deciding p; where interval and test disagree, also which of the two
+    decides."""
     p, name = (row.p, "p") if row.p_adjusted is None else (row.p_adjusted, "Holm-adjusted p")
     if p is None:
         return "p undefined"

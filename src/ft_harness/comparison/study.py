@@ -1,4 +1,5 @@
-"""A study as typed rows: what a report shows, before any of it is drawn."""
+"""The types of a study: rows, comparisons, families, adapters, and all of them as what a report
+shows, before any of it is drawn."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; t
 
 
 class Row(Numerous):
-    """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
+    """Of a study: one before/after number, an object of `rows.json`. Full precision; None where
+    undefined."""
 
     task: str
     split: str
@@ -70,7 +72,8 @@ class Row(Numerous):
 
 
 class Comparison(Frozen):
-    """One task on one split: base and tuned records, their rows, cases and words."""
+    """Of a study: one task on one split, with base and tuned records, their rows, cases and
+    words."""
 
     base: Record
     tuned: Record
@@ -147,7 +150,7 @@ class Comparison(Frozen):
 
 
 class FamilyOf(Frozen):
-    """The deciding rows of one kind in a study, among which a reader may pick the best."""
+    """Of a study: the deciding rows of one kind, among which a reader may pick the best."""
 
     name: Family
     members: list[str] = Field(description="adapter, task, split and metric of each")
@@ -155,8 +158,8 @@ class FamilyOf(Frozen):
 
 
 class AdapterRun(Frozen):
-    """One adapter: what it is made of, how its training went, and what its data is (None: not
-    known)."""
+    """Of a study: one adapter, what it is made of, how its training went, and what its data is
+    (None: not known)."""
 
     card: Card
     history: list[HistoryEntry]
@@ -171,8 +174,8 @@ class AdapterRun(Frozen):
 
 
 class Study(Frozen):
-    """Everything a report shows. Studies are compared by identity, so that derived results can be
-    cached by study; comparing contents would take longer."""
+    """The whole study: everything a report shows. Studies are compared by identity, so that derived
+    results can be cached by study; comparing contents would take longer."""
 
     name: str
     comparisons: list[Comparison] = Field(

@@ -39,18 +39,18 @@ def state_sweep(sweep: SweepStudy) -> list[str]:
 
 
 def name_values(values: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
-    """`train_size 200, r 8`: these fields, or all, by their own names."""
+    """In a sweep's sentence: `train_size 200, r 8`: these fields, or all, by their own names."""
     shown = fields or list(values)
     return ", ".join(f"{field_name(name)} {shown_value(values[name])}" for name in shown)
 
 
 def field_name(name: str) -> str:
-    """The field's name without its section."""
+    """In a sweep's sentence: the field's name without its section."""
     return name.rpartition(".")[2]
 
 
 def describe_seeds(sweep: SweepStudy) -> str:
-    """`one seed`, or how many."""
+    """In a sweep's sentence: `one seed`, or how many."""
     counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
     # A spread over seeds is what separates luck from a setting's effect; one seed has none.
     if counts == {1}:

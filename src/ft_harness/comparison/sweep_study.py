@@ -1,5 +1,5 @@
-"""A sweep as typed rows: its points, their settings (points that differ in seeds alone), and what
-each setting changes against the reference."""
+"""The types of a sweep's study: its points, their settings (points that differ in seeds alone), and
+what each setting changes against the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MeasuredSplit = Literal["validation", "test"]
 
 
 class PointResult(Frozen):
-    """One point of a sweep."""
+    """One point of a sweep and what became of it."""
 
     name: str
     values: dict[str, Any] = Field(description="section.field -> value, seeds left out")
@@ -28,7 +28,7 @@ class PointResult(Frozen):
 
 
 class Change(Frozen):
-    """A metric before and after on the same items, over one seed or several."""
+    """Of a setting: a metric before and after on the same items, over one seed or several."""
 
     before: float | None
     after: float | None
@@ -116,8 +116,8 @@ class Setting(Frozen):
 def find_best_stretch(
     settings: Sequence[Setting], stretches: Sequence[str]
 ) -> tuple[SettingScore, Setting, Setting] | None:
-    """(the best's score, best, last) of the stretches that have the reference's values of all else
-    that varies: on validation, else on test.
+    """Of a sweep's settings: (the best's score, best, last) of the stretches that have the
+    reference's values of all else that varies: on validation, else on test.
 
     None: the last has no score, or there is only one.
     """
@@ -139,7 +139,7 @@ def find_best_stretch(
 
 
 class Effect(Frozen):
-    """A setting's primary metric against the reference's, item by item and seed by seed."""
+    """Of a setting: its primary metric against the reference's, item by item and seed by seed."""
 
     values: dict[str, Any]
     differs_in: list[str] = Field(description="fields in which it is not the reference")
@@ -161,7 +161,7 @@ class Effect(Frozen):
 
 
 class ChoiceMade(Frozen):
-    """Which setting was chosen on validation."""
+    """Of a sweep's study: which setting was chosen on validation."""
 
     metric: str
     split: MeasuredSplit

@@ -127,7 +127,8 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
 def interval_of_mean(
     metric: str, values: Sequence[float | None], statistics: Sequence[Any]
 ) -> tuple[float | None, float | None]:
-    """The interval of the mean over repeats on the same items; undefined if the items differ."""
+    """The interval of an untuned model's mean over repeats on the same items; undefined if the
+    items differ."""
     try:
         aggregate = find_metric(metric).aggregate
     except InputError:  # another program's metric, of which only the value is known

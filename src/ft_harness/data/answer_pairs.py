@@ -22,7 +22,7 @@ _NO_PROMPT = (
 
 
 class Turn(NamedTuple):
-    """One message of a conversation."""
+    """One message of a conversation that a pair's prompt or answer is given as."""
 
     role: str
     content: str
@@ -34,8 +34,8 @@ def is_pair(doc: Mapping[str, Any]) -> bool:
 
 
 def read_pair(doc: dict[str, Any]) -> str:
-    """Turn the prompt and both answers of a doc into stripped texts; return what is wrong with
-    them, in words, else "".
+    """Turn the prompt, the chosen and the rejected answer of a doc into stripped texts; return what
+    is wrong with them, in words, else "".
 
     Whole turns that both answers begin with are a part of the prompt: their common messages, or
     their common text up to the last "Assistant:" (or its like) at the start of a line. A prompt of

@@ -277,8 +277,8 @@ def _convert(array: Any, kind: Any) -> Any:
 
 
 def select_rows(dataset: Dataset, indices: NDArray[np.int64]) -> Dataset:
-    """These rows of a memory-mapped data set; their numbers are kept on disk too,
-    or need no list where they are consecutive.
+    """These rows of a data set in an Arrow file; their numbers are kept on disk too, or need no
+    list where they are consecutive.
 
     Args:
         indices: row numbers, ascending.

@@ -1,4 +1,4 @@
-"""Docs by column: hundreds at a time, where no row needs individual treatment."""
+"""Read rows to docs by column: hundreds at a time, where no row needs individual treatment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _count_characters(values: Sequence[Any]) -> int:
 
 
 def make_docs(docs: Sequence[Mapping[str, Any]]) -> Docs:
-    """Docs by row, by column."""
+    """Docs by row, of docs by column."""
     names = dict.fromkeys(name for doc in docs for name in doc)
     return Docs(len(docs), {name: [doc.get(name) for doc in docs] for name in names})
 

@@ -1,4 +1,5 @@
-"""The data of a run: sizes, labels, lengths, and items that occur in several splits or twice."""
+"""The data report of a run: sizes, labels, lengths, and items that occur in several splits or
+twice."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from pydantic import Field
 from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import is_pair
-from ft_harness.data.duplicates import Index, compare
+from ft_harness.data.duplicates import Index, SplitOverlap, compare
 from ft_harness.data.files import Split
-from ft_harness.data.fingerprints import Item, Items, SplitOverlap, find_fields, find_shingler
+from ft_harness.data.fingerprints import Item, Items, find_fields, find_shingler
 from ft_harness.errors import Notice
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text
@@ -28,7 +29,8 @@ _SAMPLE = 100  # docs that are asked for their text fields
 
 
 class Lengths(Frozen):
-    """Lengths of a split's prompts in characters; quantiles are lengths that occur."""
+    """In the data report: lengths of a split's prompts in characters; quantiles are lengths that
+    occur."""
 
     shortest: int
     p5: int
@@ -40,7 +42,7 @@ class Lengths(Frozen):
 
 
 class SplitData(Frozen):
-    """One split."""
+    """In the data report: one split."""
 
     split: Split
     n: int
@@ -61,7 +63,7 @@ class SplitData(Frozen):
 
 
 class LostRows(Frozen):
-    """Rows of one file or hub split that did not become docs."""
+    """In the data report: rows of one file or hub split that did not become docs."""
 
     where: str = Field(description="name of the file, or the hub's data set and split")
     rows: int = Field(description="rows read")
@@ -134,8 +136,8 @@ class _Tally:
 
 
 def measure_lengths(lengths: Sequence[int]) -> Lengths:
-    """Quantiles (the smallest length that at least this share of the prompts does not exceed) and a
-    histogram."""
+    """For the data report: quantiles (the smallest length that at least this share of the prompts
+    does not exceed) and a histogram."""
     p5, median, p95 = (
         int(value) for value in np.quantile(lengths, [0.05, 0.5, 0.95], method="inverted_cdf")
     )
@@ -178,7 +180,7 @@ def make_data_report(
 
 
 def read_data_report(folder: Path) -> DataReport | None:
-    """The report in an adapter's folder; None if it has none (an adapter of another trainer).
+    """The data report in an adapter's folder; None if it has none (an adapter of another trainer).
 
     Raises:
         InputError: it is damaged.
@@ -188,14 +190,14 @@ def read_data_report(folder: Path) -> DataReport | None:
 
 
 def describe_data(report: DataReport) -> list[str]:
-    """The report as lines, for `check`, without what `data_notices` warns about."""
+    """The data report as lines, for `check`, without what `data_notices` warns about."""
     warned = {notice.what for notice in data_notices(report)}
     found = [line for line in describe_findings(report) if line not in warned]
     return [*map(_describe_split, report.splits), *found]
 
 
 def data_notices(report: DataReport) -> list[Notice]:
-    """What is doubtful in the data: items in several splits, rows that were left out."""
+    """What is doubtful by the data report: items in several splits, rows that were left out."""
     overlaps = [
         Notice(
             state_overlap(overlap),
@@ -222,7 +224,8 @@ def _state_lost(lost: LostRows) -> str:
 
 
 def describe_findings(report: DataReport) -> list[str]:
-    """Overlap with the training split (stated even if zero), repeated docs, rows left out."""
+    """The data report's findings as lines: overlap with the training split (stated even if zero),
+    repeated docs, rows left out."""
     shown = [
         overlap for overlap in report.overlaps if overlap.against == "train" or overlap.n_affected
     ]
@@ -238,7 +241,7 @@ def describe_findings(report: DataReport) -> list[str]:
 
 
 def state_overlap(overlap: SplitOverlap) -> str:
-    """One line: how many docs of a split occur in another."""
+    """One line of the data report: how many docs of a split occur in another."""
     if not overlap.n_affected:
         return f"no {overlap.split} item occurs in {overlap.against}, exactly or nearly"
     against = "training" if overlap.against == "train" else overlap.against
@@ -270,7 +273,8 @@ def _describe_split(data: SplitData) -> str:
 
 
 def describe_baseline(train: Items, test: Items) -> str:
-    """How well the prompt's last text field alone predicts the answer, in a line."""
+    """In a line of the data report: how well the prompt's last text field alone predicts the
+    answer."""
     if not len(train) or not len(test) or any(item.choices is None for item in (train[0], test[0])):
         return "no baseline of the last text field: answers in free text, or a split without docs"
     names = find_fields(train[number] for number in range(min(_SAMPLE, len(train))))
@@ -282,7 +286,8 @@ def describe_baseline(train: Items, test: Items) -> str:
 
 
 def last_field_accuracy(train: Items, test: Items, name: str) -> float:
-    """Share of test docs whose answer multinomial naive Bayes on the words of one field gets right.
+    """For the data report: how well one field alone predicts the answer: share of test docs that
+    multinomial naive Bayes on its words gets right.
 
     Source: scikit-learn's `CountVectorizer` and `MultinomialNB` (add-one smoothing), with default
         settings.

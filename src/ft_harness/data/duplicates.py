@@ -1,5 +1,5 @@
-"""Look docs up among those of another split: equal prompts by digest, near ones by their sketches
-and by the words of short texts."""
+"""Look docs up among those of another split: equal prompts by digest, near ones by how similar
+their sketches and the words of short texts are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from ft_harness.data.fingerprints import SKETCH, Hashes, Prints, SplitOverlap
+from ft_harness.data.fingerprints import SKETCH, Hashes, Prints
 
 NEAR = 0.8  # Jaccard index from which two texts are near duplicates
 NEAR_FIELD = 0.5  # of every text field: the same passage with another question is not near
@@ -20,8 +21,34 @@ _CHUNK = 1000  # texts looked up together
 _ROUNDING = 1e-9
 
 
+class SplitOverlap(BaseModel):
+    """What was found when the docs of one split were looked up in another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str
+    against: str
+    n: int = Field(description="docs of the split")
+    n_exact: int = Field(
+        description="docs whose prompt is there, but for case, blanks and the order of options"
+    )
+    n_same_answer: int = Field(
+        description="of these, docs whose prompt has the same answer there too"
+    )
+    n_near: int = Field(
+        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
+        "same text with up to three words before or after it"
+    )
+    items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
+
+    @property
+    def n_affected(self) -> int:
+        """Docs that are there, exactly or nearly."""
+        return self.n_exact + self.n_near
+
+
 class Index:
-    """A split that docs are looked up in."""
+    """The prints of a split, in which the docs of another one are looked up."""
 
     def __init__(self, prints: Prints) -> None:
         self._prints = prints
@@ -111,8 +138,8 @@ class Index:
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
-    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are
-    empty.
+    """How similar two texts are: the Jaccard index of their sketches; exact where neither is full,
+    0 where both are empty.
 
     Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem
     1).
@@ -125,7 +152,7 @@ def jaccard(left: Hashes, right: Hashes) -> float:
 
 
 def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
-    """The docs of a split that also occur in the indexed one."""
+    """Look all docs of a split up in the index of another one."""
     exact, same, near = 0, 0, 0
     affected: set[str] = set()
     found = tqdm(

@@ -12,7 +12,7 @@ _A_PAIR = "a prompt and two different answers, as texts or as messages of role a
 
 
 def read_doc(doc: Row, place: str, options: DataOptions) -> Row:
-    """The values of a row's fields; one that may be missing is then an empty text.
+    """The fields of one row as a doc holds them; one that may be missing is then an empty text.
 
     Raises:
         RowError: the row is a bad one.

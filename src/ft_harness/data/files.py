@@ -1,5 +1,5 @@
-"""Reading rows of local files, with the place of every row: csv, tsv, txt, json, jsonl and xml
-(each also gzipped), parquet and xlsx.
+"""Read rows of local files of every format, with the place of every row; and which files of a
+folder are data, and of which split.
 
 Files are read row by row, from the start each time, so memory does not grow with the file (except a
 `.json` file, which is one value and read whole).
@@ -48,7 +48,7 @@ _SPLIT_NAME = re.compile(rf"(?:^|[_\-.])({'|'.join(SPLIT_WORDS)})(-\d+-of-\d+)?$
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one split; iterating reads them, each time from the start.
+    """Rows of one split's files; iterating reads them, each time from the start.
 
     Attributes:
         where: the file, or the hub's data set and split.
@@ -65,7 +65,7 @@ class Rows:
 
 
 def data_suffix(path: Path) -> str:
-    """The suffix that says the format: lower case, without .gz."""
+    """The suffix of a file that says its format: lower case, without .gz."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"] and len(suffixes) > 1:
         return suffixes[-2]
@@ -73,7 +73,8 @@ def data_suffix(path: Path) -> str:
 
 
 def split_of(name: str) -> tuple[Split | None, bool]:
-    """The split that a name without suffix is or ends in, and whether it is one part of several."""
+    """The split that a file's name without suffix is or ends in, and whether it is one part of
+    several."""
     match = _SPLIT_NAME.search(name)
     return (SPLIT_WORDS[match[1].lower()], bool(match[2])) if match else (None, False)
 
@@ -84,8 +85,9 @@ def is_data_file(path: Path) -> bool:
 
 
 def split_files(folder: Path) -> dict[Split, list[Path]]:
-    """Split -> its file, for files whose name is or ends in the name of a split (`train.csv`,
-    `snli_dev.csv`), or its files (`train-00000-of-00002.parquet`), in order.
+    """Which files of a folder hold which split: split -> its file, for files whose name is or ends
+    in the name of a split (`train.csv`, `snli_dev.csv`), or its files
+    (`train-00000-of-00002.parquet`), in order.
 
     Raises:
         InputError: two files claim the same split.

@@ -1,6 +1,6 @@
-"""What is kept of a doc to find it in another split: equal except for case, white space and the
-order of options, or nearly equal; and the docs of a split as they are read for that. `duplicates`
-looks docs up by it.
+"""What is kept of each doc of a split (a digest, and sketches of its texts), by which `duplicates`
+finds it in another split: equal but for case, white space and the order of options, or nearly
+equal.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
@@ -26,7 +26,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 SKETCH = 256  # hashes kept of a text
 SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
@@ -51,7 +50,7 @@ Hashes = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Item:
-    """One doc as it is compared.
+    """One doc as its print is taken: its prompt, texts and answer.
 
     Attributes:
         key: hash of the doc's content, as evaluations have it.
@@ -70,8 +69,8 @@ class Item:
 
 
 class Items(Protocol):
-    """The docs of a split, read one by one and as often as needed, without holding all in
-    memory."""
+    """The docs of a split of which prints are taken, read one by one and as often as needed,
+    without holding all in memory."""
 
     def __len__(self) -> int: ...
 
@@ -80,35 +79,9 @@ class Items(Protocol):
     def __iter__(self) -> Iterator[Item]: ...
 
 
-class SplitOverlap(BaseModel):
-    """The docs of one split that also occur in another one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    split: str
-    against: str
-    n: int = Field(description="docs of the split")
-    n_exact: int = Field(
-        description="docs whose prompt is there, but for case, blanks and the order of options"
-    )
-    n_same_answer: int = Field(
-        description="of these, docs whose prompt has the same answer there too"
-    )
-    n_near: int = Field(
-        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
-        "same text with up to three words before or after it"
-    )
-    items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
-
-    @property
-    def n_affected(self) -> int:
-        """Docs that are there, exactly or nearly."""
-        return self.n_exact + self.n_near
-
-
 class Sketches:
-    """The smallest hashes of many texts in one array; `ends` holds a 0, then the end of each
-    text."""
+    """The sketches of many texts, their smallest hashes, in one array; `ends` holds a 0, then the
+    end of each text."""
 
     def __init__(self, sketches: Iterable[Hashes]) -> None:
         parts = [np.empty(0, np.uint32), *sketches]
@@ -150,7 +123,7 @@ class Prints:
 
 
 def plain(text: str) -> str:
-    """The text without what doesn't count for equality: NFKC, case folded, white space
+    """The text of a print without what doesn't count for equality: NFKC, case folded, white space
     collapsed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
@@ -205,7 +178,7 @@ def _option_parts(item: Item, prompt: str) -> list[str]:
 
 
 def text_fields(item: Item) -> list[str]:
-    """Names of the doc's text fields that appear in the prompt, in the prompt's order."""
+    """Names of a doc's text fields that appear in the prompt, in the prompt's order."""
     prompt = plain(item.prompt)
     found = {
         name: prompt.find(plain(value))
@@ -306,8 +279,8 @@ def _unpunctuated(text: str) -> str:
 
 
 def find_shingler(splits: Iterable[Items]) -> Shingler:
-    """The shingler for these splits: shorter shingles for scripts without blanks, the template, and
-    which text fields count.
+    """The shingler for the sketches of these splits: shorter shingles for scripts without blanks,
+    the template, and which text fields count.
 
     It looks at up to 300 docs of each split, evenly spread.
     """

@@ -24,12 +24,13 @@ _DIGIT = re.compile(r"\d")
 
 
 def is_list_of_objects(value: Any) -> bool:
-    """Whether it is what most JSON files hold: rows, or none."""
+    """Whether a JSON value is no table but what most JSON files hold: a list of rows, or of
+    none."""
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def read_table(value: Any, place: str) -> list[tuple[str, Row]] | None:
-    """(place, row) of each row; None: the value is no table of these forms.
+    """(place, row) of each row of a JSON table; None: the value is no table of these forms.
 
     The id of a row is its field `id`, unless a row has one of its own or the ids only count the
     rows.
@@ -53,7 +54,7 @@ def read_table(value: Any, place: str) -> list[tuple[str, Row]] | None:
 
 
 def find_tables(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[tuple[str, Row]]]]:
-    """(path, its rows) of each table within a value, the outermost ones.
+    """(path, its rows) of each table within a JSON value, the outermost ones.
 
     Args:
         path: of the value; "" is not looked at itself.

@@ -47,7 +47,8 @@ def read_label_files(
 
 
 def check_texts(path: Path) -> None:
-    """A folder holds files, and a file lines of text, not a table or objects."""
+    """Refuse label files that are no texts: a folder holds files, and a file lines of text, not a
+    table or objects."""
     files = files_within(path) if path.is_dir() else [path]
     if not files:
         raise InputError(
@@ -66,7 +67,7 @@ def check_texts(path: Path) -> None:
 
 
 def split_folders(source: Path) -> dict[Split, Path]:
-    """Split -> the subfolder whose name is or ends in it."""
+    """Of texts sorted by label: split -> its subfolder, whose name is or ends in it."""
     found: dict[Split | None, Path] = {
         split_of(path.name)[0]: path for path in sorted(source.iterdir()) if path.is_dir()
     }
@@ -88,7 +89,7 @@ def _rows(folder: Path, label_files: Mapping[str, str], layout: Layout) -> Rows:
 
 
 def files_within(folder: Path) -> list[Path]:
-    """The files of a folder whose name doesn't begin with a dot, by name."""
+    """The files of a label's folder whose name doesn't begin with a dot, by name."""
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
 

@@ -34,15 +34,16 @@ _OPPOSITES = (
 
 
 def plain_label(raw: Any) -> str:
-    """A raw label as text; 1.0 and "1.0", as pandas writes whole numbers next to gaps, are "1"."""
+    """A row's label as text; 1.0 and "1.0", as pandas writes whole numbers next to gaps, are
+    "1"."""
     text = str(raw).strip()
     whole = _WHOLE_NUMBER.fullmatch(text)
     return whole.group(1) if whole else text
 
 
 def folded(text: str) -> str:
-    """One form for what looks the same or differs in case: NFKC, case folding, no invisible
-    characters, single blanks."""
+    """One form for label names that look the same or differ in case: NFKC, case folding, no
+    invisible characters, single blanks."""
     # Twice, since folding the case may undo the normal form.
     wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
@@ -60,7 +61,7 @@ def _seen(text: str) -> str:
 
 
 def alike(words: Sequence[str]) -> tuple[str, str] | None:
-    """The first two words that a reader would take for the same."""
+    """The first two label names that a reader would take for the same."""
     known: dict[str, str] = {}
     for word in words:
         other = known.setdefault(_seen(word), word)
@@ -167,8 +168,8 @@ class LabelIndex:
 
 
 def check_positions(names: Sequence[str], positions: Mapping[int, str]) -> None:
-    """Refuse numbers that may be names or indices: 1 next to "1 star", where no row has a 0 that
-    would tell.
+    """Refuse labels that are numbers and may be names or indices: 1 next to "1 star", where no row
+    has a 0 that would tell.
 
     Args:
         positions: numbers that were taken as indices -> where the first one is.
@@ -193,8 +194,8 @@ def check_positions(names: Sequence[str], positions: Mapping[int, str]) -> None:
 
 
 def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:
-    """Index among `names` of each name that a source states for its numbers (None: it is not among
-    them); None as a whole: the numbers are indices.
+    """Labels by name: index among `names` of each name that a source states for its numbers (None:
+    it is not among them); None as a whole: the numbers are indices.
 
     A name is found as it is written, else folded, else as the only one that begins like it ("neg",
     "negative"). Numbers say nothing, unless all of them are names. Where none is found, the order

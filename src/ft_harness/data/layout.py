@@ -1,5 +1,5 @@
-"""The layout of a file beyond what its name says: `data.encoding`, `data.delimiter` and similar
-options."""
+"""The options by which a file is read beyond what its name says: `data.encoding`, `data.delimiter`
+and similar ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ft_harness.errors import InputError
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read a file; None: as its suffix says.
+    """The options by which one file is read; None: as its suffix says.
 
     Attributes:
         column_names: names of the columns of a table without a header.
@@ -39,8 +39,8 @@ BY_SUFFIX = Layout()
 
 
 class LineFormat:
-    """Lines that hold fields with fixed text between them; each field but the last ends at the
-    first occurrence of the text that follows it.
+    """An option by which a text file is read: lines that hold fields with fixed text between them;
+    each field but the last ends at the first occurrence of the text that follows it.
 
     Raises:
         ValueError: the format has no field, a field twice, or two fields with nothing in between.

@@ -1,5 +1,5 @@
-"""Find the layout of files without a description: delimiter, whether the first row is data, and
-which file or folder holds which label."""
+"""Find out how files without a description are to be read: encoding, delimiter, whether the first
+row is data, and whether files or folders are labels."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _find_delimiter(lines: Sequence[str], suffix: str, *, named: bool) -> str | 
 
 
 def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
-    """Refuse a table whose first row looks like data.
+    """Find out whether a table's first row looks like data, and refuse it.
 
     Args:
         wanted: the columns that are asked for.
@@ -195,12 +195,13 @@ def _labels_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def is_label_source(sources: Sequence[Path]) -> bool:
-    """Whether files or folders give the labels: several files, or a folder without split files."""
+    """Find out whether files or folders give the labels: several files, or a folder without split
+    files."""
     return len(sources) > 1 or (sources[0].is_dir() and not split_files(sources[0]))
 
 
 def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | None:
-    """The likely encoding of texts that are not UTF-8."""
+    """Found for files sorted by label: the likely encoding of texts that are not UTF-8."""
     texts: list[Path] = []
     for part in split_folders(folder).values() or [folder]:
         for name in label_files.values():
@@ -211,7 +212,8 @@ def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | N
 
 
 def common_encoding(files: Sequence[Path]) -> str | None:
-    """The likely encoding of files that are not UTF-8; None: all are.
+    """Found for several files at once: the likely encoding of those that are not UTF-8; None: all
+    are.
 
     Raises:
         InputError: it is not one for all.

@@ -1,4 +1,5 @@
-"""Where docs come from: hub, local files, bundled data; sampled and split deterministically.
+"""Load the splits of a task: from the hub, local files or bundled data; sampled and split
+deterministically.
 
 `load_splits` is the `custom_dataset` of our task YAMLs, under ft-harness and the stock `lm_eval`
 alike. lm-eval passes the task's metadata, all model arguments and `dataset_kwargs` as one flat
@@ -122,7 +123,7 @@ def _make_splits(
 
 
 def row_losses(splits: DatasetDict) -> tuple[RowLoss, ...]:
-    """What `load_splits` counted while reading: one entry for each file or split of the source.
+    """Rows that were lost when splits were loaded: one entry for each file or split of the source.
 
     Nothing for splits that another loader made.
     """
@@ -154,7 +155,7 @@ def _local_path(source: str) -> Path:
 
 
 def read_source(options: DataOptions) -> dict[Split, Rows]:
-    """Rows of each split that the source has.
+    """Rows of each split that a task's source has: hub, local files or bundled data.
 
     Raises:
         InputError: no such source, a folder without the files of a split, or options that the

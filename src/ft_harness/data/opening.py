@@ -204,7 +204,7 @@ def _misread(path: Path, line: int, content: bytes, given: str, likely: str) -> 
 
 
 def refuse_unread(path: Path) -> None:
-    """Refuse a file that begins like one of a kind that is not read here.
+    """Refuse to open a file that begins like one of a kind that is not read here.
 
     Raises:
         InputError: with what it is, and what to do.

@@ -1,5 +1,5 @@
 """Options of the data loader: one type for a task YAML's `data`, a recipe's data section and
-`data_*` metadata."""
+`data_*` metadata; and what replaces what."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def _turned_round(
 def reordered(
     words: str, declared: Sequence[str] | None, given: Sequence[str] | None
 ) -> Iterator[InputError]:
-    """Labels in another order than the task's, whose words stay in the task's.
+    """The fault of `data.labels` in another order than the task's, whose words stay in the task's.
 
     Args:
         words: what has them.

@@ -36,7 +36,7 @@ class RowLoss:
 
 
 class Codes:
-    """A value for each row, kept as a number (8 bytes a row): the index of the value in `names`."""
+    """What one part keeps of each row: a value as a number (8 bytes), its index in `names`."""
 
     def __init__(self, names: Sequence[Any] = ()) -> None:
         self.names: list[Any] = list(names)

@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pool:
-    """What sampling knows of the rows.
+    """What sampling knows of the rows from which splits are made.
 
     Attributes:
         rows: row numbers of each split of the source, ascending; a split it lacks is absent or
@@ -298,7 +298,7 @@ def _fill(sizes: Indices, order: Sequence[int], count: int, *, ordered: bool) ->
 
 
 def largest_remainder(groups: Sequence[int], count: int) -> list[int]:
-    """Whole numbers that sum to `count`, proportional to the group sizes; ties go to the earlier
+    """Share out `count` rows: whole numbers proportional to the group sizes; ties go to the earlier
     group."""
     exact = [count * size / sum(groups) for size in groups]
     shares = [int(value) for value in exact]

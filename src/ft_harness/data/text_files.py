@@ -24,7 +24,7 @@ Placed = tuple[str, dict[str, Any]]
 
 
 def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1, and lines with their ends.
+    """Line numbers from 1, and lines of a text file with their ends.
 
     Raises:
         InputError: a line of more than 10,000,000 characters, or 1,000,000 blank ones in a row.
@@ -48,7 +48,8 @@ def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
 
 
 def read_lines(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each line that is not blank: its `text`, or the fields of `line_format`."""
+    """A row for each line of a text file that is not blank: its `text`, or the fields of
+    `line_format`."""
     line_format = LineFormat(layout.line_format) if layout.line_format else None
     with open_text(path, "\n", layout.encoding) as text:
         for number, line in numbered_lines(path, text):
@@ -58,8 +59,8 @@ def read_lines(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
-    """A row for each line of a table; the first line that is not blank names the columns, unless
-    the layout does. A column without a name is left out."""
+    """A row for each line of a text file with a table; the first line that is not blank names the
+    columns, unless the layout does. A column without a name is left out."""
     delimiter = layout.delimiter or DELIMITERS.get(suffix, ",")
     header = list(layout.column_names) if layout.column_names else None
     given, first = header is not None, True
@@ -105,7 +106,7 @@ def _names(cells: Sequence[str]) -> list[str]:
 
 
 def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[list[str]]:
-    """The cells of a table's first lines that are not blank, the header among them."""
+    """The cells of a text file's first lines that are not blank, the header among them."""
     delimiter = layout.delimiter or DELIMITERS.get(suffix, ",")
     records = (cells for _, cells in _records(path, layout, delimiter))
     return list(islice((cells for cells in records if any(map(str.strip, cells))), count))

@@ -23,7 +23,7 @@ _MOST_NUMBERS = 100  # in a list that somebody reads
 
 
 def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
-    """A row for each row; maps become objects."""
+    """A row for each row of a parquet file; maps become objects."""
     index = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -54,8 +54,8 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
 
 
 def rows_of_table(table: pyarrow.Table | pyarrow.RecordBatch) -> list[dict[str, Any]]:
-    """Its rows; maps become objects, and a number of 16 or 32 bits is the shortest decimal number
-    that stands for it: 0.1, not 0.10000000149011612."""
+    """Rows of an Arrow table, such as a parquet file's; maps become objects, and a number of 16 or
+    32 bits is the shortest decimal number that stands for it: 0.1, not 0.10000000149011612."""
     rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
     short = {each.name: read for each in table.schema if (read := _short_floats(each.type))}
     for row in rows if short else ():
@@ -109,7 +109,8 @@ def parquet_label_names(path: Path) -> dict[str, list[str]]:
 
 
 def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
-    """The same of features as the datasets library writes them out."""
+    """Names of labels, as `parquet_label_names` gives them, of features as the datasets library
+    writes them out."""
     found: dict[str, list[str]] = {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
@@ -121,9 +122,9 @@ def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
 
 
 def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each row of a sheet (the first one) that is not empty; the first such row names the
-    columns, unless the layout does. A column without a name is left out. Of formulas the values
-    that were saved are read; an error such as #N/A is null.
+    """A row for each row of an Excel sheet (the first one) that is not empty; the first such row
+    names the columns, unless the layout does. A column without a name is left out. Of formulas the
+    values that were saved are read; an error such as #N/A is null.
 
     Raises:
         ConfigError: openpyxl is not installed.
@@ -138,7 +139,7 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 def sheet_rows(path: Path, layout: Layout) -> Generator[tuple[str, list[Any]]]:
-    """(place, cells) of each row of the sheet that is not empty, the header among them.
+    """(place, cells) of each row of an Excel sheet that is not empty, the header among them.
 
     Raises:
         ConfigError, InputError: as in `read_excel`.
@@ -159,7 +160,7 @@ def sheet_rows(path: Path, layout: Layout) -> Generator[tuple[str, list[Any]]]:
 
 
 def sheet_names(path: Path) -> list[str]:
-    """The sheets of a workbook that hold cells, in order.
+    """The sheets of an Excel workbook that hold cells, in order.
 
     Raises:
         ConfigError, InputError: as in `read_excel`.
@@ -273,8 +274,8 @@ class _Elements:
 
 
 def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
-    """A row for each element below the root: its attributes, its own text as `text`, and the text
-    of each element inside under its name.
+    """A row for each element below the root of an XML file: its attributes, its own text as `text`,
+    and the text of each element inside under its name.
 
     Raises:
         InputError: not well-formed, one name for an attribute and for text, or it declares

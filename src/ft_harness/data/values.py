@@ -1,4 +1,5 @@
-"""Values of rows as a file holds them: what counts as missing, as text, and as the same kind."""
+"""Values of rows as a file holds them: what counts as missing, as text, as the same kind, and as
+written twice."""
 
 from __future__ import annotations
 
@@ -96,18 +97,20 @@ def read_value(value: Any, place: str, name: str) -> Any:
 
 
 def has_half_character(text: str) -> bool:
-    """Whether a surrogate is alone in it, which no encoding can write."""
+    """Whether a row's value holds half a character: a surrogate alone, which no encoding can
+    write."""
     return _HALF.search(text) is not None
 
 
 def first_twice(names: Sequence[str]) -> str | None:
-    """The first of them that is listed again."""
+    """The first value that a row's list contains twice."""
     counts = Counter(names)
     return next((name for name in names if counts[name] > 1), None)
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: it is empty, or white space and invisible characters alone."""
+    """Whether a row's text shows nothing: it is empty, or white space and invisible characters
+    alone."""
     return _BLANK.fullmatch(text) is not None
 
 
@@ -154,7 +157,7 @@ def missing(name: str, value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in words; an empty list is a "list", which any list may follow."""
+    """What a row's value is, in words; an empty list is a "list", which any list may follow."""
     known = _KINDS.get(type(value))
     if known is not None:
         return known

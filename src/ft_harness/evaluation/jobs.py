@@ -1,32 +1,24 @@
-"""What is scored and how: model states, jobs, the hash of their requests, and the fingerprint that
-names an evaluation's folder."""
+"""What is scored and how: model states, jobs with their settings, and the hashes by which requests
+and scores are known again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
-from ft_harness.errors import InputError
 from ft_harness.evaluation.backends import back_end
 from ft_harness.models.base_model import BaseModel, generation_settings
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import EvalSection, Protocol
 from ft_harness.records import (
-    RECORD_FILE,
-    SAMPLES_FILE,
     AdapterInfo,
-    Evaluation,
-    Record,
     Settings,
     item_hash,
-    read_evaluation,
-    write_kept,
 )
 from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text
@@ -43,7 +35,7 @@ _REQUEST_KEYS = (
 
 @dataclass(frozen=True)
 class ModelState:
-    """What is scored: the loaded base, with an adapter attached or without.
+    """What a job scores: the loaded base, with an adapter attached or without.
 
     Attributes:
         subject: the adapter's name, or base--<model>.
@@ -97,7 +89,7 @@ class Job:
 
 
 def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[int], bool]:
-    """(sorted indices of the docs to score, whether they are a sample)."""
+    """Which docs a job scores: (their sorted indices, whether they are a sample)."""
     limits = [
         limit
         for limit in (section.limit, section.train_limit if split == "train" else None)
@@ -174,12 +166,12 @@ def plan_jobs(
 
 
 def declared_primary(task: ConfigurableTask, section: EvalSection) -> str | None:
-    """The recipe's primary metric, else the task's; None: neither declares one."""
+    """The primary metric of a job: the recipe's, else the task's; None: neither declares one."""
     return section.primary_metric or primary_of_task(task)
 
 
 def primary_of_task(task: ConfigurableTask) -> str | None:
-    """The primary metric that a task's metadata declares; None: it declares none."""
+    """The primary metric of a job by its task's metadata; None: it declares none."""
     own: str | None = (task.config.metadata or {}).get("primary_metric")
     return own
 
@@ -220,8 +212,8 @@ def _protocol_settings(
 
 
 def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None = None) -> str:
-    """Hash of everything that makes the scores of one evaluation; `packages`: versions, None: the
-    installed ones."""
+    """Hash of everything that makes the scores of a job, in its folder's name; `packages`:
+    versions, None: the installed ones."""
     # An upgrade of a library may change the last digits: scores of two releases are never mixed
     # (decision 002).
     versions, info = packages or package_versions(), state.base.info
@@ -235,52 +227,11 @@ def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None 
     return sha256_text(canonical_json(parts))
 
 
-def evaluation_folder(
-    state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None
-) -> Path:
-    """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
-    return results / state.subject / f"{job.label}-{fingerprint(state, job, packages)[:12]}"
-
-
-def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
-    """The evaluation, if it was done before and is complete; its record is updated to declare what
-    this job declares."""
-    # By the folder's name alone, which holds the fingerprint.
-    evaluation = read_finished(evaluation_folder(state, job, results))
-    if evaluation is None:
-        return None
-    record = evaluation.record.model_copy(update=declarations(state, job))
-    # What a record declares is no part of its identity: it follows the recipe that asked last.
-    if record == evaluation.record:
-        return evaluation
-    write_record(evaluation.folder, record)
-    return Evaluation(folder=evaluation.folder, record=record)
-
-
 def declarations(state: ModelState, job: Job) -> dict[str, Any]:
-    """What a record says of how its scores are to be read, and of what asked for them. A base's
-    scores are those of many recipes, so that only an adapter's are of a control task."""
+    """What a job declares in its record: how the scores are to be read, and what asked for them. A
+    base's scores are those of many recipes, so that only an adapter's are of a control task."""
     # The base is scored once for all recipes of a folder; what is a control for one is the trained
     # task of another.
     is_control = job.is_control and state.adapter is not None
     recipe = None if job.recipe is None else dict(job.recipe)
     return {"primary_metric": job.primary_metric, "is_control": is_control, "recipe": recipe}
-
-
-def write_record(folder: Path, record: Record) -> None:
-    """Write an evaluation's record; its presence means that the other files are there."""
-    write_kept(folder / RECORD_FILE, record)
-
-
-def read_finished(folder: Path) -> Evaluation | None:
-    """The evaluation in a folder, if it is there and whole."""
-    if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
-        return None
-    evaluation = read_evaluation(folder)
-    if evaluation.record.eval_id != folder.name:
-        raise InputError(
-            f"{folder / RECORD_FILE}: of another evaluation, {evaluation.record.eval_id}",
-            "evaluations in the folders that they were written to",
-            "move it back, or delete this folder and run the same command again",
-        )
-    return evaluation if evaluation.record.status == "complete" else None

@@ -22,12 +22,13 @@ from ft_harness.storage import redact, redact_values, write_bytes
 
 
 def output_folder(path: str) -> Path:
-    """The folder below which lm-eval writes for `--output_path`."""
+    """The folder below which lm-eval's own command writes for `--output_path`."""
     return Path(path).parent if Path(path).suffix == ".json" else Path(path)
 
 
 def output_problems(path: str) -> list[FtHarnessError]:
-    """The fault that keeps lm-eval's files from being written, found by writing."""
+    """The fault that keeps the files of lm-eval's own command from being written, found by
+    writing."""
     return [
         type(problem)(
             f"--output_path {path}: {problem.what}", problem.expected, "use another --output_path"
@@ -39,7 +40,8 @@ def output_problems(path: str) -> list[FtHarnessError]:
 
 
 class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
-    """Lets lm-eval write into a temporary folder, and moves complete files to their place."""
+    """Lets lm-eval's own command write into a temporary folder, and moves complete files to their
+    place."""
 
     output_path: str | None
     undefined: ClassVar[list[str]] = []  # of the last results: numbers that are not finite

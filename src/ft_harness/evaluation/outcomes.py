@@ -111,11 +111,12 @@ def _answers(
 
 
 def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[float]]:
-    """What the metric gave for each doc; those for which it is undefined are left out."""
+    """What one metric gave for each doc; docs for which it is undefined are left out."""
     return [value for sample in samples if (value := sample.scores.get(metric)) is not None]
 
 
 def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
+    """The scores of a split, metric by metric, from the outcomes of its docs."""
     scores: list[Score] = []
     # A metric's definition may depend on the language of a doc (BLEU's tokeniser), which its
     # signature must say.

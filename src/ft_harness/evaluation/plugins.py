@@ -20,7 +20,8 @@ mean = register_aggregation("ft_mean")(aggregate_mean)
 
 @register_filter("ft_cut_run_on")
 class CutRunOn(Filter):  # type: ignore[misc]
-    """Ends each answer where it goes on with another turn or question, see `cut_run_on`."""
+    """The filter that lm-eval's entry points offer: it ends each answer where it goes on with
+    another turn or question, see `cut_run_on`."""
 
     def apply(self, resps: Iterable[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[Any]:
         """The cut texts, those of each doc in a list of its own."""
@@ -31,6 +32,6 @@ class CutRunOn(Filter):  # type: ignore[misc]
     metric="ft_token_f1", higher_is_better=True, output_type="generate_until", aggregation="ft_mean"
 )
 def token_f1(references: Sequence[str], predictions: Sequence[str]) -> float:
-    """Token F1 of an answer, the largest over its references; of Chinese and other text without
-    blanks by characters, see `match_answer`."""
+    """The metric that lm-eval's entry points offer: token F1 of an answer, the largest over its
+    references; of Chinese and other text without blanks by characters, see `match_answer`."""
     return match_answer(predictions[0], references)[1]

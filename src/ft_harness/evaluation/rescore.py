@@ -35,7 +35,7 @@ from ft_harness.tasks.loading import load_task_over
 
 @dataclass(frozen=True)
 class Definition:
-    """Which definition scores saved responses.
+    """Which definition of a task scores saved responses again.
 
     Attributes:
         name: the task's; None: each evaluation's own task, as it is now.

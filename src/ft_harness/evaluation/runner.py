@@ -1,4 +1,5 @@
-"""Run lm-eval for one model state on the splits of a task -> records."""
+"""Run lm-eval for one model state on the splits of a task -> evaluations on disk, whole or
+marked."""
 
 from __future__ import annotations
 
@@ -18,24 +19,16 @@ from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
+from ft_harness.evaluation.folder import evaluation_folder, finished, write_evaluation
 from ft_harness.evaluation.generations import keep_generations
 from ft_harness.evaluation.item_scores import failing_alone
-from ft_harness.evaluation.jobs import (
-    Job,
-    ModelState,
-    declarations,
-    evaluation_folder,
-    finished,
-    write_record,
-)
+from ft_harness.evaluation.jobs import Job, ModelState, declarations
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
-    SAMPLES_FILE,
-    SCORES_FILE,
     BackEndInfo,
     Cost,
     Evaluation,
@@ -44,8 +37,6 @@ from ft_harness.records import (
     read_evaluation,
 )
 from ft_harness.records.provenance import package_versions, snapshot
-from ft_harness.records.score_table import write_scores
-from ft_harness.storage import sha256_file, write_gzip_lines
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class _Share:
 
 
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
-    """Score one model state on each job; finished evaluations are reused.
+    """Run one model state on each job; finished evaluations are reused.
 
     Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
     killed evaluation goes on where it was, and other metrics of the same task need no model. Where
@@ -80,7 +71,7 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
 
 def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
-    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with
+    """Run the task's metrics on one job's docs, as `evaluate` does, without intervals and with
     nothing kept.
 
     Raises:
@@ -96,7 +87,8 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
 
 
 def time_docs(base: BaseModel, job: Job) -> float:
-    """Average seconds per doc of a job, from a batch of evenly spread docs; nothing is kept.
+    """Run a batch of evenly spread docs of a job for the average seconds that one takes; nothing is
+    kept.
 
     Raises:
         NonFiniteError, ResourceError: as `score_once`.
@@ -157,7 +149,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
 
 def check_complete(evaluations: Sequence[Evaluation]) -> None:
-    """Refuse to call a run done while items have no score.
+    """Refuse to call a run of lm-eval done while items have no score.
 
     Raises:
         IncompleteError: an evaluation is partial; its results are saved and marked.
@@ -293,13 +285,3 @@ def _describe(job: Job, lm: Any, shares: Sequence[_Share]) -> BackEndInfo:
         processes=lm.world_size,
         **asdict(effort),
     )
-
-
-def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) -> None:
-    """Write an evaluation's files; the record last, as it says that the evaluation is there."""
-    write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
-    written = record.model_copy(update={"files": {}})  # those of an evaluation scored again
-    # Made from the file as it was written, with secrets taken out, so that both files say the same.
-    write_scores(Evaluation(folder=folder, record=written))
-    files = {name: sha256_file(folder / name) for name in (SAMPLES_FILE, SCORES_FILE)}
-    write_record(folder, record.model_copy(update={"files": files}))

@@ -39,8 +39,9 @@ def _no_punctuation() -> dict[int, None]:
 
 
 def normalize_answer(text: str) -> str:
-    """SQuAD's normalisation for any script: folded case, no punctuation, no English articles,
-    single blanks; numbers by their value, so that "5.0" is "5" and neither "50" nor "-5".
+    """A short answer as it is compared: SQuAD's normalisation for any script: folded case, no
+    punctuation, no English articles, single blanks; numbers by their value, so that "5.0" is "5"
+    and neither "50" nor "-5".
 
     A text that is nothing but an article or punctuation keeps it, so that the answers "A" and
     "The", or "+" and "-", stay different.
@@ -66,8 +67,8 @@ def _shorten(number: re.Match[str]) -> str:
 
 
 def bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
-    """F1 of two bags of tokens; 1 if both are empty, 0 if one is. The operations of the official
-    SQuAD script."""
+    """Token F1 of two answers as bags of tokens; 1 if both are empty, 0 if one is. The operations
+    of the official SQuAD script."""
     if not predicted or not gold:
         return float(predicted == gold)
     shared = sum((Counter(predicted) & Counter(gold)).values())
@@ -83,7 +84,8 @@ def best_of(
     normalize: Callable[[str], str],
     split: Callable[[str], list[str]],
 ) -> tuple[float, float]:
-    """(exact match, token F1) of a prediction, each the largest over the references."""
+    """(exact match, token F1) of a short answer as it stands, each the largest over the
+    references."""
     predicted = normalize(prediction)
     golds = [normalize(reference) for reference in references]
     if predicted in golds:
@@ -101,7 +103,7 @@ def match_answer(prediction: str, references: Sequence[str]) -> tuple[float, flo
 
 
 def read_references(doc: dict[str, Any]) -> list[str]:
-    """The accepted texts of a doc's `answer`: a text, a number, or a list of them.
+    """The accepted short answers of a doc's `answer`: a text, a number, or a list of them.
 
     Raises:
         InputError: there is none, or it is neither.

@@ -35,7 +35,7 @@ def punctuation() -> str:
 
 @cache
 def combining_marks() -> str:
-    """Signs that belong to the letter before them."""
+    """Characters that are signs of the letter before them."""
     return _of_category("M")
 
 

@@ -1,4 +1,5 @@
-"""What a metric is: how the statistics of single items become its value."""
+"""What a metric is: how the statistics of single items become its value, and how far an item's
+score may lie from the others."""
 
 from __future__ import annotations
 
@@ -108,15 +109,15 @@ class Metric:
 
 
 def usual_distance(scores: Values) -> Values:
-    """Median distance from the median of scores [n, ...], over items: how far apart most items are,
-    whatever a few of them do."""
+    """How far apart most items' scores are, whatever a few of them do: median distance from the
+    median of scores [n, ...]."""
     distance: Values = np.median(np.abs(scores - np.median(scores, axis=0)), axis=0)
     return distance
 
 
 def reaches(sides: Sequence[Values]) -> list[Values]:
-    """How far from the mean of scores [n, ...] that of an item may lie that the test set lacks, for
-    each side.
+    """How far from the mean of a metric's scores [n, ...] that of an item may lie that the test set
+    lacks, for each side.
 
     Four standard deviations of one side; of two sides two each, which allows a change of four.
     Where most items change, a change as large would be out of line: there one and three quarters
@@ -132,7 +133,7 @@ def reaches(sides: Sequence[Values]) -> list[Values]:
 
 
 def add_up(rows: Sums) -> Sums:
-    """Sums [K] of statistics [n, K], zeros for no items.
+    """Sums [K] of per-item statistics [n, K], zeros for no items.
 
     Items are added one after the other, as the official SQuAD scorer does: its figures come out to
     the last digit. So does numpy with several columns, but not with one.
@@ -143,12 +144,12 @@ def add_up(rows: Sums) -> Sums:
 
 
 def mean(sums: Sums, n: int) -> Values:
-    """Mean of per-item numbers."""
+    """Value of a metric: mean of per-item numbers."""
     return sums[..., 0] / n
 
 
 def ratio(numerator: Values, denominator: Values) -> Values:
-    """numerator / denominator, NaN where the denominator is 0."""
+    """Value of a metric: numerator / denominator, NaN where the denominator is 0."""
     is_defined = denominator > 0
     # nearly always of all: ten thousand weightings leave no class without weight
     if is_defined.all():
@@ -159,6 +160,6 @@ def ratio(numerator: Values, denominator: Values) -> Values:
 
 
 def or_zero(values: Values) -> Values:
-    """The values, 0 where they are undefined."""
+    """Values of a metric, 0 where they are undefined."""
     is_undefined = np.isnan(values)
     return np.where(is_undefined, 0.0, values) if is_undefined.any() else values

@@ -21,7 +21,8 @@ _MARKER = re.compile(
 
 
 def cut_run_on(text: str) -> tuple[str, bool]:
-    """(the answer, whether the text goes on after it with another turn or question).
+    """Where a generated answer ends: (the answer, whether the text goes on after it with another
+    turn or question).
 
     Another turn begins where a line begins with `USER:`, `Human:`, `ASSISTANT:`, `Question:`, `Q:`,
     `Instruction:`, `### `, `用户：`, `指令：` or `问题：` (any case, either colon),

@@ -139,7 +139,8 @@ def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
 
 
 def label_edges(sides: Sequence[Sums]) -> list[Sums]:
-    """An item of the label, found or missed, and one of another label, taken for it or not."""
+    """The most unlike items that recall and precision of a label can have: one of the label, found
+    or missed, and one of another label, taken for it or not."""
     return [np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0, 0], [0, 1, 0]]]) for _ in sides]
 
 
@@ -184,7 +185,8 @@ METRICS = [
 
 
 def predicted_choice(results: Sequence[tuple[float, bool]]) -> int:
-    """Index of the choice with the highest log-likelihood; the first one on an exact tie.
+    """The label of one doc by likelihood: index of the choice with the highest one; the first one
+    on an exact tie.
 
     Raises:
         NonFiniteError: a log-likelihood is NaN or infinite; no accuracy is made from such a model.
@@ -224,7 +226,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
 
 
 def calibration_statistics(gold: int, log_likelihoods: Sequence[float]) -> Scores:
-    """ECE's and Brier's part of one doc, from the log-likelihoods of the label words.
+    """Calibration of labels: ECE's and Brier's part of one doc, from the log-likelihoods of the
+    label words.
 
     The probabilities are their softmax in float64. `ece`: confidence (the largest probability)
     minus 1 if it is the gold label's, in the place of its bin, 0 in the nine others; bins are (0,
@@ -334,8 +337,8 @@ def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
 def confusion(
     golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no
-    label."""
+    """Confusion of labels: counts [labels, labels + 1]: rows gold, columns predicted, the last one
+    answers that name no label."""
     width = len(labels) + 1
     columns = [len(labels) if predicted is None else predicted for predicted in predictions]
     cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)

@@ -32,7 +32,7 @@ LABEL_MODULE = "label"
 def load_metric(
     name: str, *, labels: Sequence[str] | None = None, language: str | None = None, **options: Any
 ) -> Any:
-    """A metric as an `evaluate.Metric`: `add`, `add_batch`, `compute`, `evaluate.combine`.
+    """A metric as a module of `evaluate`: `add`, `add_batch`, `compute`, `evaluate.combine`.
 
     Args:
         name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its

@@ -43,7 +43,7 @@ def _edges(sides: Sequence[Sums]) -> list[Sums]:
 
 
 def per_unit(name: str, definition: str) -> Metric:
-    """A perplexity of sums [log-likelihood, units]."""
+    """Perplexity of sums [log-likelihood, units]."""
     return Metric(
         name,
         _perplexity,

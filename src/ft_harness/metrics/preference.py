@@ -1,4 +1,5 @@
-"""Scores of a chosen and a rejected answer, from their log-likelihoods."""
+"""Scores of a chosen and a rejected answer from their log-likelihoods: preference accuracy and
+implicit reward accuracy."""
 
 from __future__ import annotations
 
@@ -94,7 +95,8 @@ def score_preference(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
 
 
 def compare_rewards(base: Sums, tuned: Sums) -> tuple[Sums, Sums]:
-    """Statistics [n, 1] of the implicit reward accuracy from the margins [n, 1] of both sides.
+    """Of pairs of answers: statistics [n, 1] of the implicit reward accuracy, from the margins [n,
+    1] of base and tuned.
 
     A model's implicit reward of an answer is how much likelier it is than under the base. The base
     itself rewards nothing: each of its items is a tie, so that it has 50 %.

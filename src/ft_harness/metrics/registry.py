@@ -25,7 +25,7 @@ _METRICS: dict[str, Metric] = {
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name (`f1_<label>` for any label).
+    """The metric of a name (`f1_<label>` for any label).
 
     Raises:
         InputError: no such metric.
@@ -44,7 +44,7 @@ def find_metric(name: str) -> Metric:
 
 
 def metric_versions(names: Sequence[str]) -> dict[str, int]:
-    """The version of each of these metrics that is ours."""
+    """The version of each of these metrics, by name, that is ours."""
     ours: dict[str, int] = {}
     for name in names:
         try:
@@ -65,7 +65,8 @@ def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], fl
 
 
 def describe(name: str, language: str | None) -> str:
-    """The definition of a metric for texts of a language; "" for one that is not ours."""
+    """The definition of a metric by its name, for texts of a language; "" for one that is not
+    ours."""
     definition = _METRICS[name].definition if name in _METRICS else ""
     return definition(language) if callable(definition) else definition
 

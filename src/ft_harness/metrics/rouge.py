@@ -23,8 +23,8 @@ def _word() -> re.Pattern[str]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters and digits with their accents; all else
-    parts words.
+    """The words that ROUGE counts, in lower case: runs of letters and digits with their accents;
+    all else parts words.
 
     In scripts written without blanks each character is a word. For ASCII text these are the tokens
     of rouge-score's own tokenizer without its stemmer.

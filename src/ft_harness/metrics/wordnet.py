@@ -49,7 +49,7 @@ class Lemma:
 
 @dataclass(frozen=True, slots=True)
 class Synset:
-    """Words that share a meaning."""
+    """WordNet's words that share a meaning."""
 
     words: tuple[Lemma, ...]
 

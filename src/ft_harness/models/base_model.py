@@ -1,5 +1,5 @@
-"""Load a base model and its tokenizer, for training and scoring alike. Safetensors only, no remote
-code."""
+"""Load a base model and its tokenizer, or what is known without its weights. Safetensors only, no
+remote code."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class BaseModel:
 def problems(
     section: ModelSection, *, head: bool = False, here: bool = True
 ) -> list[FtHarnessError]:
-    """Faults that show before weights are loaded: a folder that is missing, damaged or leads
-    elsewhere, and weights that can't be quantised as asked.
+    """Faults of a base model that show before weights are loaded: a folder that is missing, damaged
+    or leads elsewhere, and weights that can't be quantised as asked.
 
     Args:
         head: the model is used with a classification head.
@@ -137,8 +137,9 @@ def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarne
 
 
 def identity(folder: str, commit: str | None) -> str:
-    """Hash of a local folder's configuration, weights and tokenizer with all its settings, or the
-    commit of a hub model. (What it generates with is part of an evaluation's settings.)"""
+    """Identity of a base model: hash of a local folder's configuration, weights and tokenizer with
+    all its settings, or the commit of a hub model. (What it generates with is part of an
+    evaluation's settings.)"""
     path = Path(folder)
     if not path.is_dir():
         return f"commit:{commit}"
@@ -152,7 +153,7 @@ def identity(folder: str, commit: str | None) -> str:
 
 
 def hub_files_identity(pretrained: str, commit: str) -> str:
-    """As `identity` of a local folder that holds what the hub model does."""
+    """As `identity`, of a local folder that holds the same files as a hub model."""
     patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
     return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
 
@@ -198,7 +199,7 @@ def load_tokenizer(section: ModelSection) -> Any:
 
 
 def empty_model(section: ModelSection, *, head: bool = False, labels: int | None = None) -> Any:
-    """The model on the meta device, from its configuration alone: names and shapes, no weights.
+    """A base model on the meta device, from its configuration alone: names and shapes, no weights.
 
     Args:
         head: with a classification head.
@@ -219,8 +220,8 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 
 
 def fitting_dtype(section: ModelSection) -> str:
-    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as
-    the hardware has them.
+    """The dtype in which a base model is loaded: the section's; with `auto` the checkpoint's, 16
+    bits as the hardware has them.
 
     Raises:
         InputError: no configuration.
@@ -276,7 +277,7 @@ def generation_settings(model: Any) -> dict[str, Any]:
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
-    """Faults of a loaded model that, for a hub model, show only now: an adapter in it, or tied
+    """Faults of a loaded base model that, for a hub model, show only now: an adapter in it, or tied
     weights that differ."""
     name = section.pretrained
     if getattr(model, "_hf_peft_config_loaded", False):
@@ -327,7 +328,7 @@ def load_config(section: ModelSection) -> Any:
 
 
 def load_context(section: ModelSection) -> int:
-    """The context in tokens, from the configuration alone.
+    """The context of a base model in tokens, from the configuration alone.
 
     Raises:
         InputError: not loadable.
@@ -336,7 +337,8 @@ def load_context(section: ModelSection) -> int:
 
 
 def load_vocabulary(section: ModelSection) -> int | None:
-    """How many tokens the model has a row for, from the configuration alone; None: it doesn't say.
+    """How many tokens a base model has a row for, from the configuration alone; None: it doesn't
+    say.
 
     Raises:
         InputError: not loadable.
@@ -347,7 +349,7 @@ def load_vocabulary(section: ModelSection) -> int | None:
 
 
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
-    """The description of a loaded model for records and cards."""
+    """The description of a loaded base model for records and cards."""
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,

@@ -88,7 +88,7 @@ class Encoder(RequestEncoder):
 
 
 def prefix_token(tokenizer: Any) -> int:
-    """The token that an empty context is replaced by: BOS, else EOS. Where there is neither, any:
+    """The token that an empty context is encoded as: BOS, else EOS. Where there is neither, any:
     `refuse_no_start` says that it may not be used."""
     candidates = (
         tokenizer.bos_token_id,
@@ -100,8 +100,8 @@ def prefix_token(tokenizer: Any) -> int:
 
 
 def refuse_no_start(name: str, tokenizer: Any) -> None:
-    """A text that nothing comes before is scored after BOS, or EOS; without one its first token has
-    no probability.
+    """Refuse to encode a text that nothing comes before where there is neither BOS nor EOS: its
+    first token has no probability.
 
     Args:
         name: the model's.
@@ -119,7 +119,7 @@ def refuse_no_start(name: str, tokenizer: Any) -> None:
 
 
 def appended_tokens(tokenizer: Any) -> list[str]:
-    """Special tokens that the tokenizer puts behind each text."""
+    """Special tokens that encoding puts behind each text."""
     plain = tokenizer.encode("a", add_special_tokens=False)
     whole = tokenizer.encode("a")
     starts = (at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
@@ -129,8 +129,8 @@ def appended_tokens(tokenizer: Any) -> list[str]:
 
 
 def refuse_appended(tokens: Sequence[str]) -> None:
-    """A prompt that ends in an end token is another prompt, and an answer that ends in one is
-    scored with it.
+    """Refuse a tokenizer that appends to each text: a prompt that ends in an end token is another
+    prompt, and an answer that ends in one is scored with it.
 
     Args:
         tokens: that the tokenizer appends.
@@ -148,7 +148,8 @@ def refuse_appended(tokens: Sequence[str]) -> None:
 
 
 def refuse_beyond(tokenizer: Any, ids: Sequence[int], rows: int | None) -> None:
-    """A tokenizer may have more tokens than the model, as long as no text has one of them.
+    """Refuse token ids that the model has no row for: a tokenizer may have more, as long as no text
+    has one of them.
 
     Args:
         rows: of the model's embedding; None: not known.
@@ -167,7 +168,8 @@ def refuse_beyond(tokenizer: Any, ids: Sequence[int], rows: int | None) -> None:
 
 
 def refuse_equal(texts: Sequence[tuple[str, str] | None], answers: Sequence[Sequence[int]]) -> None:
-    """Two answers with the same tokens are equally likely: which one counts would be chance.
+    """Refuse two answers with the same token ids: they are equally likely, and which one counts
+    would be chance.
 
     Args:
         texts: (prompt, answer), those of a doc one after the other; None: running text.
@@ -196,8 +198,8 @@ def refuse_equal(texts: Sequence[tuple[str, str] | None], answers: Sequence[Sequ
 def split_pair(
     encode: Callable[[str], list[int]], context: str, continuation: str
 ) -> tuple[list[int], list[int]]:
-    """(context ids, continuation ids) by lm-eval's rule: white space at the context's end belongs
-    to the continuation, whose tokens are those that it adds.
+    """(context ids, continuation ids) at lm-eval's own boundary: white space at the context's end
+    belongs to the continuation, whose tokens are those that it adds.
 
     Raises:
         InputError: tokens merge at the boundary, so that other tokens than the continuation's would

@@ -22,8 +22,8 @@ _LARGEST_SIZE = 1 << 31  # tokens, positions or dimensions
 
 
 def leaves(path: Path) -> bool:
-    """Whether a file is a link out of its folder; not in the hub cache's layout (snapshots/X/file
-    -> ../../blobs/Y)."""
+    """Whether a file of a model folder is a link out of it; not in the hub cache's layout
+    (snapshots/X/file -> ../../blobs/Y)."""
     target, folder = path.resolve(), path.parent.resolve()
     inside_cache = (
         folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
@@ -32,7 +32,7 @@ def leaves(path: Path) -> bool:
 
 
 def leaving(paths: list[Path]) -> list[FtHarnessError]:
-    """A refusal for each file that is a link out of its folder."""
+    """A refusal for each file of a model folder that is a link out of it."""
     return [
         PolicyError(
             f"{path}: a link to {path.resolve()}",
@@ -97,7 +97,8 @@ def _strange_files(folder: Path) -> list[FtHarnessError]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weight files that transformers loads: one file, or those that the index names.
+    """The weight files of a local model folder that transformers loads: one file, or those that the
+    index names.
 
     Raises:
         InputError: the index is damaged.
@@ -109,7 +110,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def shard_names(folder: Path) -> list[str]:
-    """The files that the index of a model in several files names; empty where there is none.
+    """The files that the index of a local model in several files names; empty where there is none.
 
     Raises:
         InputError: the index is damaged.

@@ -1,5 +1,5 @@
-"""Used and free memory; recognising that memory ran out, and trying again. For scoring and training
-alike."""
+"""Used and free memory, of the machine and of its GPUs; recognising that memory ran out, and trying
+again. For scoring and training alike."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what a failed try has left behind."""
+    """Give back the memory that a failed try has left behind."""
     gc.collect(1)  # cycles of the failed try are young; the whole heap takes half a second
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def attempt(compute: Callable[[], T]) -> T | None:
-    """What `compute` returns; None if memory ran out, after freeing as much as possible.
+    """Try `compute`: what it returns; None if memory ran out, after freeing as much as possible.
 
     Where processes hold parts of one model the error is raised: they compute together, and none can
     try again alone.
@@ -65,8 +65,8 @@ def attempt(compute: Callable[[], T]) -> T | None:
 
 
 def in_halves(compute: Callable[[Sequence[R]], T], rows: Sequence[R]) -> list[T]:
-    """What `compute` gives of the rows, in their order; of halves, quarters, ... where memory is
-    not enough for all of them."""
+    """Try `compute` on all rows, and on halves, quarters, ... where memory is not enough: what it
+    gives of the rows, in their order."""
     found = compute(rows) if len(rows) <= 1 else attempt(lambda: compute(rows))
     if found is not None:
         return [found]
@@ -83,7 +83,8 @@ _GROUP_FILES = {
 
 
 def reset_peaks() -> None:
-    """Count peaks of memory from now on; of resident memory only where the system can (Linux)."""
+    """Count peaks of used memory from now on; of resident memory only where the system can
+    (Linux)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
@@ -138,7 +139,7 @@ def _group_rooms() -> Iterator[int]:
 
 
 def find_gpus() -> list[str]:
-    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs whose memory this process may use, as CUDA_VISIBLE_DEVICES names them."""
     found = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(found)))
     return named.split(",")[:found]

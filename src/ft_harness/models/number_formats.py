@@ -21,5 +21,5 @@ def sixteen_bits() -> str:
 
 
 def stored_dtype(config: Any) -> str:
-    """The dtype that a checkpoint says its weights have; float32 where it says nothing."""
+    """The number format that a checkpoint says its weights have; float32 where it says nothing."""
     return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")

@@ -73,7 +73,7 @@ PLAIN = PromptForm()
 
 
 def refused_chat(what: str, error: Exception) -> InputError:
-    """The fault of a chat template that can't render messages."""
+    """The fault of a chat template that can't render a task's prompts as messages."""
     return InputError(
         f"{what}: the chat template refuses the messages ({first_line(error)})",
         "a template for system, user and assistant messages",

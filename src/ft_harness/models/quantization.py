@@ -31,7 +31,8 @@ def compute_dtype(section: ModelSection) -> str:
 
 
 def options(section: ModelSection) -> dict[str, Any]:
-    """Further arguments for `from_pretrained`; empty for a section without quantisation."""
+    """The arguments of `from_pretrained` that load quantised weights; empty for a section without
+    quantisation."""
     if section.quantization is None:
         return {}
     dtype = compute_dtype(section)
@@ -130,7 +131,7 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
 
 
 def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[InputError]:
-    """Faults of the quantisation that a model has or is given, by its configuration and shapes.
+    """Faults of a model's quantisation, by its configuration and shapes.
 
     Args:
         empty: the model on the meta device.
@@ -168,8 +169,8 @@ def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
 
 
 def check_finite(name: str, folder: Path) -> None:
-    """Check the stored weights, tensor by tensor: rounding to few bits may hide a NaN, depending on
-    the hardware.
+    """Check the stored weights of a quantised model, tensor by tensor: rounding to few bits may
+    hide a NaN, depending on the hardware.
 
     Args:
         name: of the model, for the message.

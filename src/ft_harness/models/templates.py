@@ -1,4 +1,4 @@
-"""Templates from untrusted sources, rendered in jinja's sandbox and within limits.
+"""Templates from untrusted sources: jinja's sandbox, with limits on time, numbers and lengths.
 
 A prompt is text: its template can neither reach into Python nor take all memory or time.
 """

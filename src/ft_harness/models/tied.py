@@ -24,6 +24,7 @@ def tied_in_files(name: str, model: Any, files: Sequence[Path]) -> list[FtHarnes
 
 
 def tied_apart(name: str, left: str, right: str) -> InputError:
+    """The fault of a model folder in which two tied tensors differ."""
     return InputError(
         f"{name}: {left} and {right} differ, and config.json says that they are tied",
         "one tensor for both, or a configuration that doesn't tie them",

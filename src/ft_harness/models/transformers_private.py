@@ -13,7 +13,8 @@ from ft_harness.models.templates import LimitedEnvironment
 
 
 def refuse_remote_code(class_name: str, module_path: Any, **_: Any) -> type:
-    """Replaces the function that imports the code of a model's folder or repository.
+    """In place of a private function of transformers, which imports the code of a model's folder or
+    repository: refuse it.
 
     `trust_remote_code=False` keeps our own calls from it; lm-eval's long-context tasks say True.
 

@@ -33,12 +33,13 @@ def trusting(code: bool) -> Iterator[None]:
 
 
 def is_ours(name: str) -> bool:
-    """Whether any task may name this function."""
+    """Whether any task may run this function, as it is ours."""
     return _OURS.fullmatch(name) is not None
 
 
 def our_function(name: str) -> Any:
-    """A function of ours, from the installed package and never from a module next to the YAML.
+    """Trusted code: a function of ours, from the installed package and never from a module next to
+    the YAML.
 
     Raises:
         AttributeError: no such function.
@@ -48,7 +49,7 @@ def our_function(name: str) -> Any:
 
 
 def check_code(what: str, folder: Path | None = None) -> None:
-    """Refuse code that is neither trusted nor installed.
+    """Refuse to run code that a task names if it is neither trusted nor installed.
 
     Args:
         what: the code, for the message.

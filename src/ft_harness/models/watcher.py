@@ -142,12 +142,12 @@ def _is_main() -> bool:
 
 
 def begin() -> None:
-    """An operation begins."""
+    """Tell the watching process that an operation begins."""
     _start(os.getpid()).ends[0] = time.monotonic() + MOST_SECONDS
 
 
 def end() -> None:
-    """No operation is running."""
+    """Tell the watching process that no operation is running."""
     _start(os.getpid()).ends[0] = 0.0
 
 

@@ -1,4 +1,5 @@
-"""The public functions: the commands of the same names, for paths and Python values."""
+"""The public functions of a notebook, each as the command of its name, for paths and Python
+values."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ft_harness.notebook.results import Evaluations, PowerFound, StudyFound, Tra
 from ft_harness.paths import adapters_dir, reports_dir
 from ft_harness.pipeline import power as power_of
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.report_files import STUDY_FILE, Layout
+from ft_harness.pipeline.report_files import STUDY_FILE, ReportOptions
 from ft_harness.pipeline.reports import compare_only, report_only
 from ft_harness.recipe import Recipe, experiment_name
 from ft_harness.recipe import load_recipe as read_recipe
@@ -152,7 +153,7 @@ def compare(
         InputError, NotComparableError: as the command's.
     """
     command = f"ft-harness compare {base} {tuned} --name {name}"
-    study, path = compare_only(Path(base), Path(tuned), Path(out), name, command, Layout())
+    study, path = compare_only(Path(base), Path(tuned), Path(out), name, command, ReportOptions())
     return StudyFound(study, path)
 
 
@@ -179,7 +180,7 @@ def power(
 
 
 def load_recipe(path: PathLike, *, set: Settings | None = None) -> Recipe:
-    """The recipe of a file or adapter folder, with fields replaced.
+    """For a notebook: the recipe of a file or adapter folder, with fields replaced.
 
     Raises:
         ConfigError: all faults at once.
@@ -188,7 +189,8 @@ def load_recipe(path: PathLike, *, set: Settings | None = None) -> Recipe:
 
 
 def load_records(paths: PathLike | Sequence[PathLike]) -> Evaluations:
-    """Every evaluation in and below folders: ours, and those that lm-eval's own command wrote.
+    """For a notebook: every evaluation in and below folders, ours and those that lm-eval's own
+    command wrote.
 
     Raises:
         InputError: one is missing, nothing is found below it, or something can't be read.

@@ -35,8 +35,8 @@ _CLASSES = {
 
 
 def options(given: Mapping[str, Any]) -> list[str]:
-    """Options of the command line, `name=value`; one that is None or False is left out, of a list
-    each value is an option of its own."""
+    """Arguments of a command from Python values, `name=value`; one that is None or False is left
+    out, of a list each value is an option of its own."""
     found: list[str] = []
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]
@@ -49,7 +49,7 @@ def options(given: Mapping[str, Any]) -> list[str]:
 
 
 def overrides(given: Mapping[str, Any] | None) -> list[str]:
-    """`section.field=value` for `--set`, from a mapping of fields to values.
+    """Arguments of `--set`, `section.field=value`, from a mapping of fields to values.
 
     Raises:
         ConfigError: a value is not one that a recipe could hold.

@@ -18,7 +18,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """`python -m ft_harness ARGUMENTS` under that watch."""
+    """`python -m ft_harness ARGUMENTS` in a process that ends with its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runpy.run_module("ft_harness", run_name="__main__", alter_sys=True)
 

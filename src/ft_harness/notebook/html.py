@@ -28,7 +28,8 @@ _CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
 
 
 def study_html(study: Study, path: Path) -> str:
-    """The verdict cards of the report's page, the table of answers, and where the report is."""
+    """A study in a notebook's cell: the verdict cards of the report's page, the table of answers,
+    and where the report is."""
     if study.sweep is not None:
         table = sweep_table(study.sweep)
         parts = [words_html(state_answer(study)), _block(table)]
@@ -41,7 +42,7 @@ def study_html(study: Study, path: Path) -> str:
 
 
 def adapter_html(name: str, facts: Mapping[str, str]) -> str:
-    """An adapter's name above what is known about it."""
+    """An adapter in a notebook's cell: its name above what is known about it."""
     return f"<div><b>{_text(name)}</b>{_table(['', ''], list(facts.items()))}</div>"
 
 
@@ -77,7 +78,7 @@ def _block(table: Table | None) -> str:
 
 
 def words_html(lines: Sequence[str]) -> str:
-    """A paragraph each."""
+    """Sentences in a notebook's cell, a paragraph each."""
     return "".join(f"<p>{_text(line)}</p>" for line in lines)
 
 

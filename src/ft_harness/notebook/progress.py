@@ -14,8 +14,8 @@ _ENDS = re.compile(r"([\r\n])")
 
 
 class Progress:
-    """The lines of one command; a line that ends in a carriage return is a bar, which the next one
-    replaces."""
+    """The lines of a running command in a cell; a line that ends in a carriage return is a bar,
+    which the next one replaces."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

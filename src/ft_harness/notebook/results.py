@@ -26,7 +26,7 @@ _FIGURE_WIDTH = 672  # pixels that seven inches are shown in; the file has twice
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure; `png` and `svg` are files as they are."""
+    """A figure as a notebook's result: it shows itself; `png` and `svg` are files as they are."""
 
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class StudyFound:
-    """A study and its written report.
+    """A notebook's result of `run`, `report` and the like: a study and its written report.
 
     Attributes:
         study: everything that the report shows, as typed rows.
@@ -105,7 +105,8 @@ class StudyFound:
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """A finished adapter: its folder, and what its files say about it."""
+    """A notebook's result of `train`: a finished adapter, its folder, and what its files say about
+    it."""
 
     folder: Path
     run: AdapterRun
@@ -142,7 +143,7 @@ class TrainedAdapter:
 
 
 class Evaluations(list[Evaluation]):
-    """Evaluations in a list, with their scores as a table."""
+    """A notebook's result of `evaluate`: evaluations in a list, with their scores as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
         """One line per score: full precision, None where undefined."""
@@ -172,7 +173,8 @@ class Evaluations(list[Evaluation]):
 
 @dataclass(frozen=True)
 class PowerFound:
-    """What test sets can show: one entry per base evaluation, or one for a score."""
+    """A notebook's result of `power`: what test sets can show, one entry per base evaluation, or
+    one for a score."""
 
     found: Sequence[Power]
 

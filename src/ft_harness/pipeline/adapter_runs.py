@@ -1,4 +1,4 @@
-"""Adapters as a study sees them: what the files in their folders say."""
+"""Adapters as a study sees them: what the files in their folders say, once they are finished."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 
 
 def read_run(adapter: AdapterFolder) -> AdapterRun:
-    """A finished adapter.
+    """A finished adapter as a study sees it.
 
     Raises:
         InputError: it has no card, or a file is damaged.
@@ -67,7 +67,7 @@ def study_of(
     name: str,
     command: str | None,
 ) -> Study:
-    """The study of finished experiments.
+    """The study of finished experiments with their adapters.
 
     Args:
         command: what makes the report again; None: the run of the first experiment.
@@ -83,8 +83,8 @@ def study_of(
 def find_runs(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[list[AdapterRun], list[str], list[str]]:
-    """(the adapters whose folders still match what was scored, a note for each other one, a line
-    for each damaged file).
+    """Finished adapters as a study sees them: (those whose folders still match what was scored, a
+    note for each other one, a line for each damaged file).
 
     Args:
         known: folders that were read already.

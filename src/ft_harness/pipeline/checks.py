@@ -1,5 +1,5 @@
-"""The work of `check`. Results of a check without faults are kept: as long as everything that it
-read is unchanged, the next one reuses them without loading torch."""
+"""The work of `check`: recipes and tasks are checked, and results without faults are kept: as long
+as everything that a check read is unchanged, the next one reuses them without loading torch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CheckOptions:
 
 
 def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
-    """What was found in recipes (names that are paths) and tasks (all others), faults included.
+    """What `check` finds in recipes (names that are paths) and tasks (all others), faults included.
 
     Raises:
         ConfigError: there are no names.

@@ -1,4 +1,4 @@
-"""What a run will do, need and take, without running it."""
+"""A dry run: what a run will do, need and take, without running it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
 def check_dry(
     experiment: Experiment, *, here: bool, trains: bool = True, reading: Reading | None = None
 ) -> Checked:
-    """Preflight as before a run, without making the folders that are looked at.
+    """The check of a dry run: preflight as before a run, without making any folder.
 
     Args:
         here: it is to run on this machine's device; else on a GPU.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_harness.paths import adapters_dir, bundled_recipe
+from ft_harness.paths import adapters_dir
 from ft_harness.recipe import (
     Recipe,
     check_name,
@@ -19,7 +19,6 @@ from ft_harness.recipe import (
 
 Say = Callable[[str], None]
 _PLACE = "eval.server."
-DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,3 @@ def read_experiment(
     others = [setting for setting in overrides if setting not in places]
     recipe = load_recipe(path, [*(others or kept), *places])
     return Experiment(chosen, recipe, source, out, command, trust_task_code)
-
-
-def demo_experiments(out: Path) -> list[Experiment]:
-    """The bundled experiments: one adapter for each task on the bundled model."""
-    files = {name: bundled_recipe(name) for name in DEMO_NAMES}
-    return [
-        Experiment(name, load_recipe(file), file, out, "ft-harness demo")
-        for name, file in files.items()
-    ]

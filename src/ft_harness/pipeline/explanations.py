@@ -27,7 +27,8 @@ _SHOWN = 5
 
 
 class TrainingDocs(NamedTuple):
-    """The docs that an adapter was trained on, and the right answer of one."""
+    """For a report's explanations: the docs that an adapter was trained on, and the right answer of
+    one."""
 
     docs: Iterable[dict[str, Any]]
     answer: Callable[[dict[str, Any]], str]
@@ -55,7 +56,7 @@ def explain(
     slice_by: Sequence[str] = (),
     training: Training | None = None,
 ) -> Study:
-    """The study, with the cases of its primary comparisons explained.
+    """The study with its explanations: the cases of its primary comparisons.
 
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
@@ -92,11 +93,13 @@ def explain(
 
 
 def is_primary(comparison: Comparison) -> bool:
+    """Whether a comparison has a primary metric, so that its cases are explained."""
     return any(row.primary for row in comparison.rows)
 
 
 def write_cases(study: Study, folder: Path) -> None:
-    """Write cases.csv; what a person wrote in its column `why` is kept.
+    """For a report's explanations: write cases.csv; what a person wrote in its column `why` is
+    kept.
 
     Raises:
         InputError: the one that is there can't be read; it is left as it is.
@@ -155,8 +158,8 @@ def find_explorer(
     limit: int = MOST_LISTED,
     slice_by: Sequence[str] = (),
 ) -> Explorer | None:
-    """At most `limit` items of the main comparisons together, each with the same share; None for
-    none.
+    """The case explorer's items: at most `limit` of the main comparisons together, each with the
+    same share; None for none.
 
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
@@ -181,8 +184,8 @@ def find_explorer(
 
 
 def split_limit(limit: int, sizes: Sequence[int]) -> list[int]:
-    """Share a limit among groups: all items of the small ones, and the same number of each larger
-    one."""
+    """Share the case explorer's items among comparisons: all of the small ones, and the same number
+    of each larger one."""
     shares, left = [0] * len(sizes), limit
     ranked = sorted(range(len(sizes)), key=lambda place: sizes[place])
     for rank, place in enumerate(ranked):
@@ -192,7 +195,7 @@ def split_limit(limit: int, sizes: Sequence[int]) -> list[int]:
 
 
 def find_outliers(study: Study, evaluations: Sequence[Evaluation]) -> list[Outliers]:
-    """The items that weigh most in each main comparison with a perplexity.
+    """For a report's section on perplexity: the items that weigh most in each main comparison.
 
     Raises:
         InputError: samples can't be read.

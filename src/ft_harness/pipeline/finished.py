@@ -1,4 +1,4 @@
-"""Complete runs, reported again without loading a model.
+"""Complete runs: noted when they end, and reported again without loading a model.
 
 A run notes what it was made of, including the hash of every file that it read and wrote. If all of
 that is unchanged, checks, scores and training would give the same again, so only the report is
@@ -12,11 +12,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.sentences import state_power
-from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.errors import FtHarnessError
 from ft_harness.paths import results_dir
-from ft_harness.pipeline.experiment import Experiment, Say
+from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.identity import NotToldByFilesError, identify
 from ft_harness.records import Evaluation, Frozen, read_evaluation, read_kept, write_kept
 
@@ -24,26 +22,10 @@ NOTE_FILE = "run.json"
 
 
 class FinishedRun(Frozen):
-    """`run.json`, next to an adapter's evaluations."""
+    """The note of a complete run: `run.json`, next to an adapter's evaluations."""
 
     made_of: str = Field(description="hash of all that decides the results, and of the results")
     evaluations: list[str] = Field(description="their folders, from the results folder")
-
-
-def say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
-    """Report what the scored items of the trained task can show, before anything is trained;
-    nothing if too few have a score."""
-    for evaluation in evaluations:
-        settings = evaluation.record.settings
-        if settings.task != task or settings.split == "train":
-            continue
-        if evaluation.record.status != "complete":
-            continue
-        try:
-            found = power_of_run(evaluation)
-        except InputError:
-            continue
-        say(f"{settings.split}: {state_power(found)[0]}")
 
 
 def note_finished(experiment: Experiment, evaluations: Sequence[Evaluation]) -> None:

@@ -16,7 +16,7 @@ _PARTS = {
 
 
 def work_lines(forecast: Forecast) -> list[tuple[str, str]]:
-    """Steps, tokens and parameters."""
+    """A forecast's steps, tokens and parameters, in lines."""
     work, batch = forecast.work, forecast.batch
     shares = [
         f"{batch.batch} at once",
@@ -43,7 +43,8 @@ def _trainable(trainable: int | None, parameters: int | None) -> str:
 
 
 def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
-    """The peak by part, whether it fits, and what needs less if not."""
+    """A forecast's memory in lines: the peak by part, whether it fits, and what needs less if
+    not."""
     memory, device = forecast.memory, {"cpu": "memory", "cuda": "GPU memory"}[forecast.device]
     if memory is None:
         return [(device, "not forecast: this architecture can't be run on shapes alone")]

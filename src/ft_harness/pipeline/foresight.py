@@ -1,4 +1,4 @@
-"""What the points of a sweep will need and take; what several of them share is forecast once."""
+"""What each point of a sweep will need and take; what several of them share is forecast once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ft_harness.evaluation import Job, time_docs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.paths import model_folder
-from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once, setting_of
+from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import Stage
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import Point
+from ft_harness.sweep import SEEDS, Point
 from ft_harness.training import Forecast, empty_base, make_forecast, time_steps
 
 
 class Foresight:
-    """Forecasts of points that were checked.
+    """Forecasts of a sweep's points that were checked.
 
     Args:
         gpu: points are to run on a GPU that needn't be here.
@@ -94,4 +94,9 @@ class Foresight:
 
 
 def _key(point: Point) -> str:
-    return canonical_json(setting_of(point.made_by))
+    """What a point has in common with those that differ from it in seeds alone."""
+    resolved = point.made_by.resolved()
+    for name in SEEDS:
+        section, own = name.split(".")
+        resolved[section].pop(own)
+    return canonical_json(resolved)

@@ -39,8 +39,8 @@ class NotToldByFilesError(Exception):
 def identify(
     experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
 ) -> str:
-    """Hash of everything that an experiment's results depend on: this package, its environment, the
-    recipe, its tasks, and each file of data, base model and the given folders.
+    """Hash of everything that an experiment is made of: this package, its environment, the recipe,
+    its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.
@@ -78,11 +78,15 @@ def _environment() -> list[list[str]]:
     """Installed packages with their versions, processor and GPUs, and variables."""
     places = (Path(each) for each in sys.path if Path(each).is_dir())
     packages = {info.name for place in places for info in place.glob("*.dist-info")}
-    devices = sorted(str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern))
     described = (file for pattern in _GPUS for file in sorted(Path("/").glob(pattern)))
     named = [line for file in described for line in file.read_text().splitlines()]
     models = [cpu_name(), *(line for line in named if ":" not in line or "Model" in line)]
-    return [[sys.version], sorted(packages), devices, models, _VARIABLES]
+    return [[sys.version], sorted(packages), gpu_devices(), models, _VARIABLES]
+
+
+def gpu_devices() -> list[str]:
+    """The files by which torch finds GPUs."""
+    return sorted(str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern))
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -1,4 +1,5 @@
-"""The points of a sweep in one process: what they share, and how one of them is run."""
+"""The points of a sweep in one process: the sweep as it is read there, what points share (the
+loaded base, tokenised rows), and how one of them is run."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ from ft_harness.pipeline.stages import (
 from ft_harness.recipe import Recipe, keep_recipe, recipe_file
 from ft_harness.records import Evaluation
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import SEEDS, Grid, Point, Request, read_grid
+from ft_harness.sweep import Grid, Point, Request, read_grid
 from ft_harness.sweep.outcomes import Outcome
 from ft_harness.training import (
     Forecast,
@@ -57,7 +58,7 @@ _MARK = 8  # characters of a fingerprint in a folder's name
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid and where it works.
+    """A sweep in the process that runs its points: its grid and where it works.
 
     Attributes:
         request: what the grid was made of.
@@ -92,21 +93,12 @@ class Sweep:
 
 
 def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
-    """The sweep that is asked for, with the folder that it works in.
+    """Read the sweep that a request asks for, with the folder that it works in, to run its points.
 
     Raises:
         ConfigError: as `read_grid` says.
     """
     return Sweep(read_grid(request), request, out, command, trust_task_code)
-
-
-def setting_of(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without its seeds."""
-    resolved = recipe.resolved()
-    for name in SEEDS:
-        section, own = name.split(".")
-        resolved[section].pop(own)
-    return resolved
 
 
 def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:
@@ -291,7 +283,7 @@ def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtH
 
 
 def plan_once(stage: Stage, reading: Reading) -> TrainingPlan:
-    """The training of a stage, its rows tokenised once for equal data."""
+    """The training of a sweep's point; points with equal data tokenise it once."""
     recipe, checked = stage.experiment.recipe, stage.checked
     train = recipe.train
     if train.steered or train.continue_from:
@@ -318,7 +310,7 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 
 
 def describe_lack(need: int, room: int) -> str:
-    """Why a point was not tried, by bytes of memory."""
+    """Why a point of a sweep was not tried, by bytes of memory."""
     there = f"only {size(room)} is available"
     return f"not tried: peak memory of about {size(need)} is forecast, but {there}"
 

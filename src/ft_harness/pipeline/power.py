@@ -1,19 +1,22 @@
-"""What a test set can show, in lines: from a number of items and a score, or from a base run."""
+"""The power of a test set in lines, for `ft-harness power` and for runs: from a number of items and
+a score, or from a base run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ft_harness.comparison.power import Power, power_of_run, power_of_score
 from ft_harness.comparison.sentences import state_power
-from ft_harness.errors import ConfigError
+from ft_harness.errors import ConfigError, InputError
+from ft_harness.pipeline.experiment import Say
 from ft_harness.records import Evaluation, describe_record
 from ft_harness.records.finding import load_records
 
 
 class Target(NamedTuple):
-    """The metric and improvement asked about.
+    """The metric and improvement that `ft-harness power` is asked about.
 
     Attributes:
         metric: None: acc, or the run's main metric.
@@ -29,8 +32,8 @@ class Target(NamedTuple):
 def find_power(
     results: Path | None, n: int | None, base: float | None, target: Target
 ) -> list[Power]:
-    """The smallest improvement that is found, and the items that the target takes: of a score, or
-    of each base evaluation.
+    """What `ft-harness power` finds: the smallest improvement that is seen, and the items that the
+    target takes; of a score, or of each base evaluation.
 
     Raises:
         ConfigError: neither a base evaluation nor both numbers are given, or one is out of range.
@@ -42,7 +45,7 @@ def find_power(
 def describe_power(
     results: Path | None, n: int | None, base: float | None, target: Target
 ) -> list[str]:
-    """`find_power` in words, under the name of each evaluation.
+    """What `ft-harness power` says: `find_power` in words, under the name of each evaluation.
 
     Raises:
         ConfigError, InputError: as there.
@@ -54,6 +57,22 @@ def describe_power(
             return stated
         lines += [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in stated)]
     return lines
+
+
+def say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
+    """In a run, before anything is trained: what the scored items of the trained task can show;
+    nothing if too few have a score."""
+    for evaluation in evaluations:
+        settings = evaluation.record.settings
+        if settings.task != task or settings.split == "train":
+            continue
+        if evaluation.record.status != "complete":
+            continue
+        try:
+            found = power_of_run(evaluation)
+        except InputError:
+            continue
+        say(f"{task}@{settings.split}: {state_power(found)[0]}")
 
 
 def _find(

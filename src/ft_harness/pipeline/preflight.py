@@ -1,5 +1,5 @@
-"""Collect every wing's faults before a model is loaded, and report them together; and what a
-checked recipe trains on and scores."""
+"""Preflight: collect every wing's faults before a model is loaded, and report them together; and
+what a checked recipe trains on and scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ft_harness.tasks.rendering import RenderedTask
 
 @dataclass(frozen=True)
 class Scope:
-    """How far a check of a recipe goes.
+    """How far a preflight goes.
 
     Attributes:
         trains: an adapter is to be made.
@@ -56,7 +56,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks left behind for the run: the task objects, so that data is read once, and
+    """What preflight leaves behind for the run: the task objects, so that data is read once, and
     what was found.
 
     Attributes:
@@ -74,7 +74,7 @@ class Checked:
 
 
 def count_scored(checked: Checked, section: EvalSection) -> int:
-    """Docs that are scored, each once for each protocol."""
+    """How many docs a recipe that passed preflight scores, each once for each protocol."""
     docs = (
         len(chosen_docs(len(checked.tasks[split].eval_docs), split, section)[0])
         for split in section.splits
@@ -83,8 +83,8 @@ def count_scored(checked: Checked, section: EvalSection) -> int:
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
-    """The splits that are scored; where an adapter is made, train, and validation if something
-    rests on it."""
+    """The splits that a run needs: those that are scored; where an adapter is made, train, and
+    validation if something rests on it."""
     made: set[Split] = {"train", "validation"} if recipe.train.needs_validation else {"train"}
     wanted = {*recipe.eval.splits, *made} if trains else set(recipe.eval.splits)
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
@@ -151,7 +151,7 @@ def _check_room(
 
 
 def check_required(required: Sequence[Requirement], found: Iterable[Checked]) -> None:
-    """Check that everything required is scored.
+    """In preflight: everything required is scored.
 
     Raises:
         ConfigError: something is not.
@@ -162,7 +162,7 @@ def check_required(required: Sequence[Requirement], found: Iterable[Checked]) ->
 
 
 def check_choice(choice: Choice | None, found: Iterable[Checked]) -> None:
-    """Check that what a sweep chooses by is scored.
+    """In preflight: what a sweep chooses by is scored.
 
     Raises:
         InputError: it isn't.
@@ -186,7 +186,7 @@ def check(
     findings: Findings | None = None,
     reading: Reading | None = None,
 ) -> Checked:
-    """Check model folder, task, data, labels and output folders.
+    """Preflight of model folder, task, data, labels and output folders.
 
     Args:
         findings: what is known already and reported together with what is found here; all of it

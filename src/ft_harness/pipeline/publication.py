@@ -46,7 +46,7 @@ class PushOptions:
 
 @dataclass(frozen=True)
 class Push:
-    """A checked upload, before it is confirmed."""
+    """A checked upload of an adapter, before it is confirmed."""
 
     package: Package
     repo: RemoteRepo
@@ -73,7 +73,7 @@ class Push:
 
 
 def card_of_folder(adapter: AdapterFolder, out: Path, say: Say) -> None:
-    """Write the README.md of one of our finished adapters, with what `results/` holds of it.
+    """Write the model card of one of our finished adapters, with what `results/` holds of it.
 
     Raises:
         InputError: a file of the folder is damaged.
@@ -88,7 +88,7 @@ def card_of_folder(adapter: AdapterFolder, out: Path, say: Say) -> None:
 
 
 def finish_adapters(study: Study, evaluations: Sequence[Evaluation], say: Say) -> None:
-    """Write the README.md of every adapter of a study next to its weights; its trackers get the
+    """Write the model card of every adapter of a study next to its weights; its trackers get the
     scores that are new in it.
 
     Args:
@@ -129,7 +129,8 @@ def _numbers(study: Study) -> dict[str, float]:
 
 
 def write_model_card(run: AdapterRun, study: Study, folder: Path, say: Say) -> bool:
-    """Write the adapter's README.md; sections that a person edited stay, which is said.
+    """Write an adapter's model card, its README.md; sections that a person edited stay, which is
+    said.
 
     Returns:
         Whether it says anything new.

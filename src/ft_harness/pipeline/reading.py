@@ -1,4 +1,5 @@
-"""Read and check once per process what several recipes have in common."""
+"""Read and check once per process what several recipes have in common: tasks, and the rows of their
+data."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings
 from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import canonical_json
-from ft_harness.tasks.data_report import report_data
+from ft_harness.tasks.data_items import report_data
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask

@@ -1,4 +1,5 @@
-"""Find faults of a recipe, and forecast its work, before a model is loaded."""
+"""Check a recipe's training rows and prompts with the tokenizer, and forecast its work, before a
+model is loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import EvalSection, Protocol, Recipe
-from ft_harness.tasks.data_report import check_baseline
+from ft_harness.tasks.data_items import check_baseline
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -67,7 +68,8 @@ def check_recipe(
     baseline: bool = False,
     privacy: bool = True,
 ) -> None:
-    """Put everything that can be found wrong with a recipe before a model is loaded into `found`.
+    """Check a recipe as far as it goes before a model is loaded: everything wrong with it is put
+    into `found`.
 
     Args:
         reader: what has read the task's YAMLs.
@@ -236,8 +238,8 @@ def _check_head_tokens(
 
 
 def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Notice]:
-    """A notice where the tokenizer, like most of causal models, writes the two texts of a pair
-    without a gap."""
+    """Found with a recipe's tokenizer: a notice where it writes the two texts of a head's pair
+    without a gap, like most of causal models."""
     count = tokenizer.num_special_tokens_to_add
     if text_fields is None or len(text_fields) < 2 or count(pair=True) > count(pair=False):
         return []
@@ -293,8 +295,8 @@ def check_prompts(
 
 
 def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
-    """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for
-    base and tuned."""
+    """What a run of the checked recipe will do, in one line: optimizer steps, tokens read, docs
+    scored for base and tuned."""
     work, scored = count_work(recipe, examples), count_scored(checked, recipe.eval)
     return (
         f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "

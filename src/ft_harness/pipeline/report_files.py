@@ -53,8 +53,8 @@ STUDY_FILE = "study.json"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The form of a report.
+class ReportOptions:
+    """How a report is written: its formats, its tables, and what is required of it.
 
     Attributes:
         formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
@@ -94,21 +94,21 @@ def open_folder(out: Path, name: str) -> Path:
 def write_report(
     study: Study,
     folder: Path,
-    layout: Layout = Layout(),
+    options: ReportOptions = ReportOptions(),
     outliers: Sequence[Outliers] = (),
     explorer: Explorer | None = None,
 ) -> Path:
-    """Write the report in every format of the layout, rows.json, cases.csv and the figures; remove
+    """Write the report in every format of the options, rows.json, cases.csv and the figures; remove
     what an earlier report of this folder wrote and this one does not; returns the path of the first
     format.
 
     Raises:
-        ConfigError: the layout asks for a metric, or requires one, that the study has not.
+        ConfigError: the options asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
-    check_metrics(study, layout.view)
-    check_required(study, layout.required)
-    document = build_document(study, layout.view, outliers)
+    check_metrics(study, options.view)
+    check_required(study, options.required)
+    document = build_document(study, options.view, outliers)
     write_cases(study, folder)
     stems, written, images = write_figures(study, folder)
     pictures = {key: f"{stem}.png" for key, stem in stems.items()}
@@ -118,11 +118,11 @@ def write_report(
         "tex": lambda: latex_page(document, pictures),
         "json": lambda: json_page(document),
     }
-    texts = {f"report.{name}": pages[name]() for name in layout.formats if name in pages}
+    texts = {f"report.{name}": pages[name]() for name in options.formats if name in pages}
     tables = {"tex": latex_table, "csv": csv_table}
     texts |= {
         f"tables/{stem}.{ending}": tables[ending](table)
-        for ending in layout.formats
+        for ending in options.formats
         if ending in tables
         for stem, table in table_names(document)
     }
@@ -134,12 +134,12 @@ def write_report(
     if write_kept_list(folder / STUDY_FILE, study):
         written.insert(0, STUDY_FILE)
     written.insert(0, "rows.json")
-    for name in (SHARED[each] for each in layout.formats if each in SHARED):
+    for name in (SHARED[each] for each in options.formats if each in SHARED):
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]
     _remove_stale(folder, {*texts, *written})
     write_text(folder / REPORT_FILES, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
-    first = layout.formats[0]
+    first = options.formats[0]
     return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
 
@@ -147,12 +147,12 @@ def write_study(
     study: Study,
     evaluations: Sequence[Evaluation],
     folder: Path,
-    layout: Layout = Layout(),
+    options: ReportOptions = ReportOptions(),
     slice_by: Sequence[str] = (),
     training: Mapping[str, TrainingDocs] | None = None,
 ) -> tuple[Study, Path]:
-    """The study with the cases explained of those comparisons that are read one by one, and the
-    path of its report.
+    """Write the report of a study into its folder: the study with the cases explained of those
+    comparisons that are read one by one, and the report's path.
 
     Args:
         slice_by: doc fields to slice the cases by.
@@ -162,13 +162,13 @@ def write_study(
         ConfigError, InputError: as `explain` and `write_report` say.
     """
     explained = explain(study.focus(), evaluations, folder, slice_by, training)
-    write_shared(evaluations, folder, layout.formats)
+    write_shared(evaluations, folder, options.formats)
     explorer: Explorer | None = None
-    if "html" in layout.formats:
-        explorer = find_explorer(explained, evaluations, folder, layout.listed, slice_by)
+    if "html" in options.formats:
+        explorer = find_explorer(explained, evaluations, folder, options.listed, slice_by)
     outliers = find_outliers(explained, evaluations)
     study = explained if study.sweep is None else _put_back(study, explained)
-    return study, write_report(study, folder, layout, outliers, explorer)
+    return study, write_report(study, folder, options, outliers, explorer)
 
 
 def _put_back(study: Study, explained: Study) -> Study:
@@ -191,7 +191,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def study_lines(study: Study, path: Path) -> list[str]:
-    """The lines that a terminal shows of a study, and the files of its report.
+    """The lines that a terminal shows of a written report: its study and its files.
 
     Args:
         path: of the report's first page.
@@ -200,7 +200,8 @@ def study_lines(study: Study, path: Path) -> list[str]:
 
 
 def name_files(path: Path) -> list[str]:
-    """What a report wrote: its pages, each in a line, then its other files by kind.
+    """The files of a report as a terminal names them: its pages, each in a line, then its other
+    files by kind.
 
     Args:
         path: of its first page.

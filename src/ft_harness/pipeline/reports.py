@@ -1,4 +1,4 @@
-"""Reports from finished evaluations."""
+"""Reports from finished evaluations: what is asked of them, and the study that they write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import read_requirements
 from ft_harness.errors import ConfigError, InputError, NotComparableError, suggest
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.report_files import FORMATS, Layout, open_folder, write_study
+from ft_harness.pipeline.report_files import FORMATS, ReportOptions, open_folder, write_study
 from ft_harness.records import SCORES_FILE, Evaluation, Record, describe_record
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.finding import Found, find_records
@@ -22,25 +22,25 @@ from ft_harness.records.score_table import check_whole, find_damage, write_score
 from ft_harness.report import make_view
 from ft_harness.storage.progress import progress
 
-_USUAL = Layout()
+_USUAL = ReportOptions()
 
 
-def make_layout(options: Mapping[str, Any]) -> Layout:
-    """The layout that options of the command line ask for.
+def make_options(given: Mapping[str, Any]) -> ReportOptions:
+    """How a report is written, by the command line's options.
 
     Raises:
         ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
-    required = read_requirements(options["require"])
-    view = make_view(options["rows"], options["columns"], options["metrics"])
-    terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
+    required = read_requirements(given["require"])
+    view = make_view(given["rows"], given["columns"], given["metrics"])
+    terms = Terms(tuple(given["factor"]), tuple(given["allow_mismatch"]))
     check_terms(terms)
-    formats = check_formats(options["formats"])
-    return Layout(formats, view, terms, options["listed"], options["holm"], required)
+    formats = check_formats(given["formats"])
+    return ReportOptions(formats, view, terms, given["listed"], given["holm"], required)
 
 
 def check_formats(names: str) -> tuple[str, ...]:
-    """The formats of a comma-separated list, each once.
+    """The formats of a report that `--format` lists, each once.
 
     Raises:
         ConfigError: one is unknown.
@@ -62,7 +62,7 @@ def report_only(
     name: str,
     command: str,
     slice_by: Sequence[str] = (),
-    layout: Layout = _USUAL,
+    options: ReportOptions = _USUAL,
 ) -> tuple[Study, Path]:
     """Write a report from finished evaluations below the given folders.
 
@@ -70,7 +70,7 @@ def report_only(
         slice_by: doc fields to slice the cases by.
 
     Raises:
-        ConfigError: the layout asks for a metric that the study has not.
+        ConfigError: the options asks for a metric that the study has not.
         InputError: nothing is found, no base has a partner, or the cases.csv that is there can't be
             read.
         NotComparableError: base and tuned were not measured the same way.
@@ -85,8 +85,8 @@ def report_only(
         runs,
         name=name,
         command=command,
-        terms=layout.terms,
-        question=layout.question(),
+        terms=options.terms,
+        question=options.question(),
     )
     notes = [*study.notes, *missing, *found.notes, *_note_unread(unread)]
     study = study.model_copy(update={"notes": notes, "unread": unread})
@@ -101,11 +101,11 @@ def report_only(
             "score the base on the same recipe first; two models without an adapter: ft-harness "
             "compare BASE TUNED",
         )
-    return write_study(study, evaluations, folder, layout, slice_by)
+    return write_study(study, evaluations, folder, options, slice_by)
 
 
 def compare_only(
-    base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
+    base: Path, tuned: Path, out: Path, name: str, command: str, options: ReportOptions = _USUAL
 ) -> tuple[Study, Path]:
     """Write a report on two sides, whatever they are: the first is the base. Each is an evaluation,
     or several of different tasks and splits.
@@ -121,7 +121,7 @@ def compare_only(
     sides = [each for pair in pairs for each in pair]
     runs, missing, damaged = find_runs(sides)
     unread = [*before.unread, *after.unread, *damaged]
-    compared = compare_all(pairs, layout.terms, runs, layout.question())
+    compared = compare_all(pairs, options.terms, runs, options.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
         *dict.fromkeys(footnotes),
@@ -139,15 +139,15 @@ def compare_only(
         notes=notes,
         command=command,
         unread=unread,
-        families=list_families(compared, layout.holm),
+        families=list_families(compared, options.holm),
     )
-    return write_study(study, sides, folder, layout)
+    return write_study(study, sides, folder, options)
 
 
 def find_study(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[Study, list[Record]]:
-    """The study of some evaluations without writing a report; and the evaluations that it leaves
+    """The study of some evaluations without writing its report; and the evaluations that it leaves
     out: an adapter without its base, or items without a score."""
     runs, _, _ = find_runs(evaluations, known)
     try:

@@ -9,8 +9,9 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.requirements import check_names, read_requirements
 from ft_harness.pipeline.adapter_runs import study_of
-from ft_harness.pipeline.experiment import Experiment, Say, demo_experiments
-from ft_harness.pipeline.finished import find_finished, say_power
+from ft_harness.pipeline.experiment import Experiment, Say
+from ft_harness.pipeline.finished import find_finished
+from ft_harness.pipeline.power import say_power
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.recipe import keep_recipe
 from ft_harness.records import Evaluation
@@ -23,7 +24,8 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """As `runs.run`, which is loaded only where something is to be made.
+    """A whole run: what is finished is reused, and `runs.run` is loaded only where something is to
+    be made.
 
     Raises:
         FtHarnessError: as `runs.run`.
@@ -37,11 +39,6 @@ def run(
     from ft_harness.pipeline import runs
 
     return runs.run(experiments, report_name, say, require, command)
-
-
-def demo(out: Path, say: Say) -> tuple[Study, Path]:
-    """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 
 def _report(

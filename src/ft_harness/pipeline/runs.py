@@ -1,4 +1,5 @@
-"""Whole runs: base -> train -> tuned -> report, or a part of it."""
+"""Runs that load a model: base -> train -> tuned -> report, or one part of it; and saved responses
+that are scored again."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.pipeline.adapter_runs import study_of
 from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.explanations import TrainingDocs
-from ft_harness.pipeline.finished import note_finished, say_power
+from ft_harness.pipeline.finished import note_finished
+from ft_harness.pipeline.power import say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.reading import Reading
@@ -52,7 +54,8 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """Make base scores, adapter and report for each experiment, with one load of a base model.
+    """The run of `run`, with models: base scores, adapter and report for each experiment, with one
+    load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
@@ -118,8 +121,8 @@ def _make_and_score(
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
-    """Make the adapter of one experiment without scoring. Started in several processes, they share
-    each step's rows."""
+    """The run of `train`: make the adapter of one experiment without scoring. Started in several
+    processes, they share each step's rows."""
     processes.begin()
     checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
@@ -134,9 +137,9 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 def evaluate_only(
     experiment: Experiment, found: Sequence[AdapterFolder], say: Say
 ) -> list[Evaluation]:
-    """Score the base, and the adapters that were found, without training; one load of the base
-    serves all, but for adapters whose classification heads were drawn differently: the base of each
-    is one with its own head.
+    """The run of `eval`: score the base, and the adapters that were found, without training; one
+    load of the base serves all, but for adapters whose classification heads were drawn differently:
+    the base of each is one with its own head.
 
     Started in several processes, they share the docs.
     """
@@ -188,7 +191,8 @@ def _score_served(
 def score_lines(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> list[str]:
-    """The lines that a terminal shows of evaluations without a report, and where they are."""
+    """The lines that a terminal shows of a run without a report: its evaluations, and where they
+    are."""
     lines = score_page(*find_study(evaluations, known))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
@@ -199,7 +203,7 @@ def score_lines(
 def rescore_all(
     results: Sequence[Path], task: str | None, include_path: str | None, trust_code: bool
 ) -> list[Evaluation]:
-    """Score saved responses with a task's metrics as they are now."""
+    """The run of `rescore`: saved responses are scored with a task's metrics as they are now."""
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
@@ -209,8 +213,8 @@ def load_base(
     checked: Checked,
     adapter: Path | None = None,
 ) -> BaseModel:
-    """The base model with the head that the recipe asks for; loaded once for equal sections and
-    equal heads.
+    """For runs: the base model with the head that the recipe asks for, loaded once for equal
+    sections and equal heads.
 
     Args:
         loaded: bases that there are already; this one is among them afterwards.

@@ -1,4 +1,4 @@
-"""Experiments with base and adapters computed by servers."""
+"""Stages whose base and adapters are computed by servers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Tasks as they are shown: their first docs as training text. Loads no torch for the bundled
-model's tokens."""
+"""Tasks as they are shown: their first docs as training text, trained tokens marked. Loads no torch
+for the bundled model's tokens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ft_harness.models.bundled_tokenizer import BundledTokenizer
 from ft_harness.paths import BUNDLED
 from ft_harness.recipe import ModelSection
 from ft_harness.tasks.definition import TaskDefinition
-from ft_harness.tasks.examples import build_examples, mark_trained, trains_eos
+from ft_harness.tasks.examples import Example, build_examples, trains_eos
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 
-__all__ = ["find_task", "show_task"]
+__all__ = ["find_task", "mark_trained", "show_task"]
 
 
 def show_task(definition: TaskDefinition, pretrained: str, count: int) -> list[str]:
@@ -26,6 +26,14 @@ def show_task(definition: TaskDefinition, pretrained: str, count: int) -> list[s
         task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None)
     )
     return [mark_trained(example, tokenizer) for example in examples]
+
+
+def mark_trained(example: Example, tokenizer: Any) -> str:
+    """A training example as it is shown: text, every token that carries loss in square brackets."""
+    ids = example.tokens
+    read = len(ids) - example.trained_tokens
+    trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
+    return f"{tokenizer.decode(ids[:read])}{trained}"
 
 
 def _load_tokenizer(pretrained: str) -> Any:

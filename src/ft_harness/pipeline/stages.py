@@ -1,4 +1,5 @@
-"""The stages of an experiment: check it, score the base, make the adapter, score it."""
+"""The stages of an experiment (check it, score the base, make the adapter or go on with it, score
+it), and the faults that each can have before it starts."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ from ft_harness.training import (
     describe_warmup,
     finished_card,
     hyperparameter_problems,
-    idle_optimizer_fields,
+    ignored_by_optimizer,
     make_forecast,
     parent_problems,
     rate_problems,
@@ -128,7 +129,7 @@ def check_experiment(
     findings: Findings | None = None,
     reading: Reading | None = None,
 ) -> Checked:
-    """Preflight: everything that can be found wrong before a model is loaded.
+    """The stage that checks: everything that can be found wrong before a model is loaded.
 
     Args:
         privacy: look for personal data and keys in the training text.
@@ -148,7 +149,8 @@ def check_experiment(
 
 
 def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessError]:
-    """Folders of evaluations that can't be written though the results folder can."""
+    """Faults of the stages that score, before they start: folders of evaluations that can't be
+    written though the results folder can."""
     results = results_dir(experiment.out)
     if storage.problems(results):
         return []  # reported as such
@@ -158,7 +160,8 @@ def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessE
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """Check the learning rates over the steps that the rows allow.
+    """Before the stage that trains starts: check the learning rates over the steps that the rows
+    allow.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -167,7 +170,7 @@ def check_rates(settings: TrainSection, checked: Checked) -> Checked:
     raise_problems(rate_problems(settings, rows))
     checked.findings.notices += [
         Notice(f"train.{name} is not used: {settings.optim} doesn't take it", "leave it out")
-        for name in idle_optimizer_fields(settings)
+        for name in ignored_by_optimizer(settings)
     ]
     if warning := describe_warmup(settings, rows):
         checked.findings.notices.append(
@@ -177,7 +180,7 @@ def check_rates(settings: TrainSection, checked: Checked) -> Checked:
 
 
 def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHarnessError]:
-    """Faults of an experiment's training.
+    """Faults of the stage that trains, before it starts or goes on.
 
     Args:
         here: it is to run on this machine's device; else on a GPU.
@@ -194,13 +197,15 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
 def adapter_problems(
     experiment: Experiment, adapter: AdapterFolder, checked: Checked
 ) -> list[FtHarnessError]:
-    """Faults of an adapter for the experiment's base, before that is loaded."""
+    """Faults of the stage that scores an adapter, before the base is loaded: those of the adapter's
+    folder."""
     recipe = experiment.recipe
     return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
 def save_recipe(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
-    """Write the recipe, with the `--set` changes, into the adapter folder.
+    """In the stage that trains: write the recipe, with the `--set` changes, into the adapter
+    folder.
 
     Raises:
         InputError: the folder holds another recipe, or an adapter (finished or not) of another one.
@@ -216,8 +221,8 @@ def save_recipe(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
 def train_stage(
     stage: Stage, plan: TrainingPlan, say: Say, forecast: Forecast | None = None
 ) -> Card:
-    """Make the adapter, or find it finished. Of several processes the first one locks and writes
-    its folder.
+    """The stage that trains: make the adapter, or find it finished. Of several processes the first
+    one locks and writes its folder.
 
     Args:
         forecast: of the plan, where it was made already.
@@ -273,8 +278,8 @@ def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
 
 @contextmanager
 def resumable(experiment: Experiment) -> Iterator[None]:
-    """Context in which an error of memory or disk names the command that continues; a recipe that
-    was removed with its folder is there again, as that command needs it.
+    """Context of the stage that trains: an error of memory or disk names the command that
+    continues; a recipe that was removed with its folder is there again, as that command needs it.
 
     Raises:
         ResourceError: with that command.
@@ -292,12 +297,13 @@ def resumable(experiment: Experiment) -> Iterator[None]:
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:
-    """Score the base model on the experiment's splits, or find them scored."""
+    """The stage that scores the base model on the experiment's splits, or finds them scored."""
     return _score(stage.base_state(), stage, say)
 
 
 def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
-    """Check the adapter, prove that it changes the base, and score it on the same docs."""
+    """The stage that scores the adapter: check it, prove that it changes the base, and score it on
+    the same docs."""
     if isinstance(stage.base, server.ServedBase):
         return _score(_served_state(stage, stage.base, adapter, say), stage, say)
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge

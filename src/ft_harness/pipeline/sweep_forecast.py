@@ -1,4 +1,4 @@
-"""What a sweep will do, need and take, without running it."""
+"""A sweep's dry run: what all its points will do, need and take, without running them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep from its recipe to its report."""
+"""Run a sweep, from its recipe to its report."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def run_sweep(
     require: Sequence[str] = (),
     executor: str = "local",
 ) -> tuple[Study, Path]:
-    """Run every point of a sweep and write its report; whatever is finished is reused, so the same
-    call again continues.
+    """Run a sweep, every point of it, and write its report; whatever is finished is reused, so the
+    same call again continues.
 
     A point that fails is a line of the report with its reason.
 

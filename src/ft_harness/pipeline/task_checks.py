@@ -9,7 +9,7 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings, InputError, raise_problems
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.checks import definition_problems
-from ft_harness.tasks.data_report import check_baseline, report_data
+from ft_harness.tasks.data_items import check_baseline, report_data
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.gold_answers import check_gold
@@ -22,7 +22,8 @@ from ft_harness.tasks.row_checks import check_rows
 def find_recipes_task(
     recipe: Recipe, *, trust_code: bool = False, reader: TaskReader | None = None
 ) -> TaskDefinition:
-    """The task that a recipe asks for, with the recipe's data."""
+    """Find the task that is to be checked: the one that a recipe asks for, with the recipe's
+    data."""
     section, metadata = recipe.task, recipe.task_metadata()
     return find_task(section.name, section.include_path, metadata, trust_code, reader)
 
@@ -67,10 +68,10 @@ def check_task(
 
 
 def count_docs(loaded: Mapping[Split, RenderedTask]) -> str:
-    """The docs of each split, in words."""
+    """What a check of a task says of its docs: how many each split has, in words."""
     return ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
 
 
 def count_metrics(loaded: Mapping[Split, RenderedTask]) -> int:
-    """The metrics of the task."""
+    """What a check of a task says of its metrics: how many it has."""
     return len(next(iter(loaded.values())).higher_is_better())

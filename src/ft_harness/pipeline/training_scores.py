@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScorer | None:
-    """The scorer of `train.eval_scores` validation docs, zero-shot; None if none are asked for.
+    """What scores the task's metrics during training on `train.eval_scores` validation docs,
+    zero-shot; None if none are asked for.
 
     The sample is drawn with `train.seed`: `ft-harness eval --set eval.splits=[validation] --set
     eval.limit=N --set eval.seed=SEED` gives the same numbers of the same weights.

@@ -1,4 +1,4 @@
-"""Runs the points of an order, in this process or in a worker process."""
+"""Work off an order of a sweep's points, in this process or in a worker process."""
 
 from __future__ import annotations
 

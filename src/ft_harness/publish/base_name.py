@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ft_harness.errors import ConfigError
-from ft_harness.paths import BUNDLED
+from ft_harness.paths import is_hub_id
 from ft_harness.records import Card, ModelInfo
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
 
 def shown_base(model: ModelInfo) -> str:
-    """The base model without a path of this machine, or of the one where it was scored."""
+    """The name of the base model as others see it: without a path of this machine, or of the one
+    where it was scored."""
     given = model.pretrained
     return given if is_hub_id(given) else Path(given.replace("\\", "/")).name
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether a base model is named as the hub names one: `owner/name`, or `name` alone."""
-    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
-
-
 def base_problem(card: Card, base: str | None) -> list[ConfigError]:
-    """The fault if nobody else could load the adapter's base by its name."""
+    """The fault if nobody else could load an adapter's base by its name."""
     given = base or card.model.pretrained
     if is_hub_id(given):
         return []

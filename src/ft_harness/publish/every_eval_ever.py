@@ -14,7 +14,8 @@ from typing import Any
 from ft_harness.comparison.amounts import scale_of
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
-from ft_harness.publish.base_name import is_hub_id, shown_base
+from ft_harness.paths import is_hub_id
+from ft_harness.publish.base_name import shown_base
 from ft_harness.records import Evaluation, Record, Score
 from ft_harness.stats import wilson_interval
 from ft_harness.storage import canonical_json, sha256_text

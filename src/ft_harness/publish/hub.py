@@ -78,7 +78,8 @@ def find_repo(name: str) -> RemoteRepo:
 
 
 def upload(package: Package, repo: RemoteRepo, *, public: bool, message: str) -> str:
-    """Send a package as one commit; its address. A file that is there already is not sent again.
+    """Send a package to the hub as one commit; its address. A file that is there already is not
+    sent again.
 
     Raises:
         ConfigError: the hub refuses it.

@@ -22,17 +22,18 @@ _BOOLEANS = {True: "True", False: "False"}
 
 
 def lm_eval_folder(record: Record) -> str:
-    """The folder of an evaluation's files below an output folder: lm-eval has one per model."""
+    """Where an evaluation's files go below an output folder in lm-eval's layout: it has one folder
+    per model."""
     return f"{record.subject}/{record.eval_id}".replace("@", "-")
 
 
 def lm_eval_date(seconds: float) -> str:
-    """What the file names say of a time, in seconds since 1970: a date in UTC."""
+    """The date in the names of lm-eval's files, in UTC, from seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).strftime(_FORMAT)
 
 
 def lm_eval_results(evaluation: Evaluation, date: float) -> str:
-    """The content of `results_<date>.json`.
+    """An evaluation as the content of lm-eval's `results_<date>.json`.
 
     Scores of a metric are named as lm-eval names them, `acc,none`; an undefined one is `N/A`. The
     interval has no place there: `acc_stderr,none` is `N/A`.
@@ -67,7 +68,8 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
 
 
 def lm_eval_samples(evaluation: Evaluation) -> Iterator[str]:
-    """The lines of `samples_<task>_<date>.jsonl`, one per doc, without line ends."""
+    """An evaluation as the lines of lm-eval's `samples_<task>_<date>.jsonl`, one per doc, without
+    line ends."""
     name = _filter(evaluation.record)
     for sample in evaluation.samples():
         yield json.dumps(_line(sample, name), ensure_ascii=False, allow_nan=False)

@@ -23,8 +23,8 @@ from ft_harness.comparison.amounts import (
     size,
 )
 from ft_harness.comparison.sentences import state_repeats, word_of
-from ft_harness.paths import BUNDLED
-from ft_harness.publish.base_name import is_hub_id, shown_base
+from ft_harness.paths import BUNDLED, is_hub_id
+from ft_harness.publish.base_name import shown_base
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records import Card
 from ft_harness.storage.markdown import fenced, inline, table
@@ -58,7 +58,8 @@ _COLUMNS = {
 def model_card(
     run: AdapterRun, study: Study, limits: Sequence[str], path: Path, base: str | None = None
 ) -> tuple[str, list[str]]:
-    """(the text of `path`, an adapter's README.md, titles of sections that a person edited).
+    """The model card: (the text of `path`, an adapter's README.md, titles of sections that a person
+    edited).
 
     What a person wrote there stays; see `merge_readme`.
 
@@ -140,8 +141,8 @@ def _result(card: Card, comparison: Comparison, row: Row) -> EvalResult:
 
 
 def benchmark_results(run: AdapterRun, study: Study) -> dict[str, str]:
-    """The files that state a score under the name of a benchmark of the hub; none where the recipe
-    names none, or where not all of its test items were scored.
+    """Next to the model card: the files that state a score under the name of a benchmark of the
+    hub; none where the recipe names none, or where not all of its test items were scored.
 
     Source: `.eval_results/*.yaml` of the hub, by `huggingface_hub.EvalResultEntry`.
     """

@@ -44,7 +44,8 @@ _SHOWN = 120  # characters of a name: an evaluation is part of it
 
 @dataclass(frozen=True)
 class PackedFile:
-    """One file of a repository: its name there, and a file of this machine or its content."""
+    """One file of a package that is published: its name there, and a file of this machine or its
+    content."""
 
     name: str
     content: Path | bytes
@@ -128,8 +129,8 @@ def make_package(
 
 
 def secret_problems(package: Package) -> list[FtHarnessError]:
-    """A refusal for each file that holds what looks like a secret, or one that this process
-    knows."""
+    """A refusal for each file of a package that holds what looks like a secret, or one that this
+    process knows."""
     return [
         PolicyError(
             f"{visible(each.name, _SHOWN)}: holds what looks like a secret",

@@ -18,7 +18,7 @@ from huggingface_hub.repocard_data import CardData
 
 from ft_harness.errors import InputError, first_line
 from ft_harness.storage import sha256_text
-from ft_harness.storage.strict_files import read_value
+from ft_harness.storage.strict_files import parse_yaml_value
 
 _MARK = re.compile(r"\n*<!-- ft-harness: written, ([0-9a-f]{12}) -->\s*\Z")
 _FENCE = re.compile(r"\s*(```+|~~~+)")
@@ -28,7 +28,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the text: everything before the first heading of level 2 (`title` is ""), or one
+    """A part of a README.md: everything before the first heading of level 2 (`title` is ""), or one
     such heading with what follows it. `text` holds neither the heading nor a mark."""
 
     title: str
@@ -41,7 +41,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Written:
-    """A section as a file holds it; `is_ours` says that a program wrote it and nobody edited it."""
+    """A section as a README.md holds it; `is_ours` says that a program wrote it and nobody edited
+    it."""
 
     section: Section
     is_ours: bool
@@ -104,7 +105,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         content = path.read_text(encoding="utf-8-sig")
         found = REGEX_YAML_BLOCK.search(content)
-        known = read_value(found[2]) if found else None
+        known = parse_yaml_value(found[2]) if found else None
         if not isinstance(known, dict | None):
             raise ValueError("the front matter is no mapping")
     except (ValueError, OSError) as error:

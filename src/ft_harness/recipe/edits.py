@@ -1,4 +1,5 @@
-"""A recipe's file with single fields changed: comments, order and all other lines stay."""
+"""Write a recipe's file, or change single fields of it: comments, order and all other lines
+stay."""
 
 from __future__ import annotations
 

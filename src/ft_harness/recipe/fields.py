@@ -30,7 +30,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class RecipeField:
-    """One field.
+    """One field that a recipe may have.
 
     Attributes:
         name: `section.field`.
@@ -46,7 +46,7 @@ class RecipeField:
 
 
 def list_fields(section: str | None = None) -> list[RecipeField]:
-    """The fields of a section, or of all.
+    """The fields that a section, or the whole recipe, may have.
 
     Raises:
         ConfigError: there is no such section.
@@ -67,7 +67,7 @@ def list_fields(section: str | None = None) -> list[RecipeField]:
 
 
 def places_of(field: str) -> list[str]:
-    """`section.field` of each section that has a field of this name."""
+    """`section.field` of each section of a recipe that has a field of this name."""
     return [f"{name}.{field}" for name, model in _sections().items() if field in model.model_fields]
 
 
@@ -81,7 +81,7 @@ def _sections() -> dict[str, type[BaseModel]]:
 
 
 def inner_sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The fields of a model that are models themselves."""
+    """Fields of a recipe's section that are sections themselves."""
     found: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):

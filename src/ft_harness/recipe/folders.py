@@ -1,4 +1,5 @@
-"""Recipes in adapter folders: names, and how a recipe is kept there."""
+"""Recipes in adapter folders: the adapter's name, and how a recipe is kept there, or written
+anew."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
 def check_name(name: str) -> str:
-    """The adapter's name, if it is one folder's.
+    """A text as an adapter's name, if it is one folder's.
 
     Raises:
         ConfigError: it could lead elsewhere.
@@ -43,7 +44,7 @@ def check_name(name: str) -> str:
 
 
 def experiment_name(path: str | Path) -> str:
-    """The adapter's name: the folder that holds the recipe."""
+    """An adapter's name: the folder that holds its recipe."""
     return check_name(recipe_file(path).resolve().parent.name)
 
 

@@ -1,4 +1,5 @@
-"""Recipes from YAML and `--set`, all faults at once."""
+"""Load a recipe: its file, `--set` over it, and all its faults at once; and the recipe that stands
+for a task by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ RECIPE_FILE = "recipe.yaml"
 
 
 def recipe_file(path: str | Path) -> Path:
-    """The recipe's file, given the file or the adapter folder that holds it."""
+    """The file that a recipe is loaded from, given that file or the adapter folder that holds
+    it."""
     given = Path(path)
     return given / RECIPE_FILE if given.is_dir() else given
 
@@ -94,7 +96,7 @@ def _problem(
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe as it was written, before its fields are checked.
+    """A recipe as it was read from its file and `--set`, before its fields are checked.
 
     Attributes:
         content: sections as YAML gives them.
@@ -178,7 +180,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a task that has none: its name, and the overrides of its data.
+    """Load the recipe that stands for a task by itself: its name, and the overrides of its data.
 
     Raises:
         ConfigError: unknown keys, wrong values, or overrides of what only a recipe has.

@@ -9,7 +9,7 @@ from ft_harness.errors import ConfigError
 from ft_harness.recipe.fields import places_of
 from ft_harness.recipe.sections import Recipe
 from ft_harness.recipe.values import write_value
-from ft_harness.storage.strict_files import KeyPath, read_value
+from ft_harness.storage.strict_files import KeyPath, parse_yaml_value
 
 _NULLS = ("null", "None")
 
@@ -37,7 +37,7 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
         )
     if (text[:1] in "[{" and text) or text in _NULLS:
         try:
-            return path, read_value(text) if text != "None" else None
+            return path, parse_yaml_value(text) if text != "None" else None
         except ValueError as error:
             raise ConfigError(
                 f"--set {setting}: not valid YAML", "a list like [a, b]", "correct the option"
@@ -71,8 +71,8 @@ def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
 
 
 def write_setting(value: Any) -> str | None:
-    """The text that `parse_override` and the field's type make this value of; None: there is none,
-    as of a text that would be read as a list."""
+    """A value as `--set` takes it: the text that `parse_override` and the field's type make this
+    value of; None: there is none, as of a text that would be read as a list."""
     if isinstance(value, str):
         return None if value[:1] in ("[", "{") or value in _NULLS else value
     return write_value(value)

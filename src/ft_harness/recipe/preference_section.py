@@ -10,7 +10,8 @@ from ft_harness.recipe.section import Section
 
 
 class PreferenceSection(Section):
-    """The loss of learning from pairs of a chosen and a rejected answer."""
+    """The recipe's train.preference section: the loss of learning from pairs of a chosen and a
+    rejected answer."""
 
     loss: Literal["sigmoid", "ipo", "sigmoid_norm"] = Field(
         default="sigmoid", description="DPO; IPO; DPO with log p per token"

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a model is asked.
+    """How a model is asked: few-shot examples and decoding.
 
     Attributes:
         shots: few-shot examples before each item.

@@ -1,4 +1,4 @@
-"""What every section of a recipe has in common."""
+"""What every section of a recipe has in common: its base class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
-    """A part of the recipe: unknown keys are errors, values never change."""
+    """The base class of every section of a recipe: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()

@@ -1,4 +1,4 @@
-"""The typed, strict, frozen sections of a recipe, and its fingerprint."""
+"""The recipe as a whole, its sections for model and task, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINGERPRINT_VERSION = "recipe-6"
 
 
 class ModelSection(Section):
-    """The base model."""
+    """The recipe's section for the base model."""
 
     pretrained: str = Field(default="bundled", description="hub id, folder, or 'bundled'")
     revision: str | None = Field(default=None, description="hub branch, tag or commit")
@@ -36,7 +36,7 @@ class ModelSection(Section):
 
 
 class TaskSection(Section):
-    """The lm-eval task that is trained on and scored."""
+    """The recipe's section for the lm-eval task that is trained on and scored."""
 
     name: str = Field(
         description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training "
@@ -83,7 +83,7 @@ class TaskSection(Section):
 
 
 class Recipe(Section):
-    """Everything that defines one experiment."""
+    """Everything that defines one experiment: all sections."""
 
     model: ModelSection = Field(default_factory=ModelSection)
     task: TaskSection

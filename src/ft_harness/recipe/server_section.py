@@ -11,7 +11,8 @@ from ft_harness.recipe.section import Section
 
 
 class ServerSection(Section):
-    """Servers with an OpenAI-style completions API, all with the same base model."""
+    """The recipe's eval.server section: servers with an OpenAI-style completions API, all with the
+    same base model."""
 
     url: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="http://HOST:PORT of the server; a list: several that share the items"

@@ -15,7 +15,8 @@ Group = Annotated[Axis, Field(min_length=1)]
 
 
 class Choice(Section):
-    """How one setting is chosen; it alone, and the reference, are scored on test."""
+    """In the recipe's sweep section: how one setting is chosen; it alone, and the reference, are
+    scored on test."""
 
     by: str | None = Field(
         default=None, min_length=1, description="metric; null: the task's primary one"

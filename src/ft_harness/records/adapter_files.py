@@ -1,4 +1,5 @@
-"""Our own files of an adapter folder: card, history and lineage; names of all its files."""
+"""Read and write our own files of an adapter folder: card, history and lineage; names of all its
+files."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card, or None where there is none (an unfinished adapter, or one made by another
-    trainer).
+    """The card of an adapter folder, or None where there is none (an unfinished adapter, or one
+    made by another trainer).
 
     Raises:
         InputError: the card is damaged.
@@ -38,13 +39,13 @@ def read_card(folder: Path) -> Card | None:
 
 
 def hash_histories(folder: Path) -> dict[str, str]:
-    """The histories of a finished adapter, for its card."""
+    """The hashes of a finished adapter's history files, for its card."""
     paths = [folder / name for name in (HISTORY_FILE, LINEAGE_FILE)]
     return {path.name: sha256_file(path) for path in paths if path.is_file()}
 
 
 def check_histories(folder: Path, card: Card) -> None:
-    """Compare the histories with what the card says of them.
+    """Compare the history files of an adapter folder with what its card says of them.
 
     Raises:
         InputError: one is missing, or not as it was written.
@@ -61,7 +62,7 @@ def check_histories(folder: Path, card: Card) -> None:
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:
-    """The training history; a torn last line (a killed run) is left out.
+    """The training history of an adapter folder; a torn last line (a killed run) is left out.
 
     Raises:
         InputError: another line is damaged.
@@ -85,8 +86,8 @@ def read_history(folder: Path) -> list[HistoryEntry]:
 
 
 def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
-    """The histories of the adapters that this one continues, in the order of its card's lineage;
-    one that another trainer made is empty.
+    """The lineage file of an adapter folder: the histories of the adapters that this one continues,
+    in the order of its card's lineage; one that another trainer made is empty.
 
     Raises:
         InputError: the file is damaged.
@@ -109,7 +110,7 @@ def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a
+    """The file of trained weights in an adapter folder or a checkpoint: an adapter's, or all of a
     model's."""
     adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
     return model if model.is_file() and not adapter.is_file() else adapter

@@ -26,7 +26,7 @@ from ft_harness.storage.strict_files import parse_json, read_bytes, read_json
 
 @dataclass(frozen=True, eq=False)
 class AdapterFolder:
-    """A folder with an adapter, or with a fully trained model.
+    """A folder with an adapter, or with a fully trained model, each of its files read once.
 
     Its files are read when they are first asked for, so that faults appear in the order in which
     they are looked for. Make another object where files may have changed.

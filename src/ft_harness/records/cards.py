@@ -1,4 +1,4 @@
-"""The schema of an adapter's card and history."""
+"""The types of an adapter's card and of its history's lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ft_harness.records.schema import SCHEMA_VERSION, SEQ_CLS, Frozen, ModelInfo
 
 
 class EpochSummary(Frozen):
-    """One epoch of a training; the last may be partial."""
+    """In the card: one epoch of a training; the last may be partial."""
 
     epoch: float = Field(description="epochs that were done at its end")
     loss: float = Field(description="mean training loss of its steps")
@@ -23,7 +23,7 @@ class EpochSummary(Frozen):
 
 
 class Ancestor(Frozen):
-    """An adapter that another was continued from."""
+    """In the card: an adapter that this one was continued from."""
 
     name: str
     identity: str = Field(description="hash of its weights and what decides how they act")
@@ -38,8 +38,8 @@ class Ancestor(Frozen):
 
 
 class SettingChange(Frozen):
-    """A setting of execution that changed on the way; the steps are those of the whole recipe all
-    the same."""
+    """In the card: a setting of execution that changed on the way; the steps are those of the whole
+    recipe all the same."""
 
     step: int = Field(description="the first one with the new value")
     setting: str
@@ -48,7 +48,7 @@ class SettingChange(Frozen):
 
 
 class TrainingCost(Frozen):
-    """What the training cost."""
+    """In the card: what the training cost."""
 
     seconds: float = Field(
         description="of all stretches of a training that was continued, evaluations included"
@@ -91,7 +91,7 @@ class TrainingCost(Frozen):
 
 
 class Probe(Frozen):
-    """Ten steps on the same eight rows before training, undone afterwards."""
+    """In the card: ten steps on the same eight rows before training, undone afterwards."""
 
     first: float | None = Field(
         description="loss per target before, without dropout; null here and below: not finite"
@@ -101,8 +101,8 @@ class Probe(Frozen):
 
 
 class KnownAnswer(Frozen):
-    """What base and adapter give for a real answer, so that a server can be checked without the
-    weights."""
+    """In the card: what base and adapter give for a real answer, so that a server can be checked
+    without the weights."""
 
     stem: list[int] = Field(description="tokens of the prompt")
     answer: list[int] = Field(description="tokens of the answer")
@@ -113,7 +113,7 @@ class KnownAnswer(Frozen):
 
 
 class Card(Frozen):
-    """`adapters/<name>/card.json`: what an adapter is made of."""
+    """The type of `adapters/<name>/card.json`: what an adapter is made of."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -183,7 +183,7 @@ class Card(Frozen):
 
 
 class HistoryEntry(Frozen):
-    """One line of `adapters/<name>/history.jsonl`."""
+    """The type of one line of `adapters/<name>/history.jsonl`."""
 
     step: int
     epoch: float
@@ -202,7 +202,7 @@ class HistoryEntry(Frozen):
 
 
 class LineageEntry(HistoryEntry):
-    """One line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this one goes on
-    from."""
+    """The type of one line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this
+    one goes on from."""
 
     stretch: int = Field(description="which one of the card's lineage")

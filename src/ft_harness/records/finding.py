@@ -17,7 +17,7 @@ from ft_harness.storage.progress import progress
 
 @dataclass(frozen=True)
 class Found:
-    """What lies below some folders.
+    """The evaluations that lie below some folders, and what could not be read.
 
     Attributes:
         evaluations: sorted by folder, ours before lm-eval's; copies of one evaluation count once.
@@ -32,7 +32,7 @@ class Found:
 
 
 def find_records(paths: Sequence[Path]) -> Found:
-    """Every evaluation in and below the given folders and files; what can't be read is named.
+    """Find every evaluation in and below the given folders and files; what can't be read is named.
 
     A path may be a folder, or a `results_*.json` or `samples_*.jsonl` that lm-eval wrote.
 
@@ -78,8 +78,7 @@ def find_records(paths: Sequence[Path]) -> Found:
 
 
 def load_records(paths: list[Path]) -> list[Evaluation]:
-    """Every evaluation in and below the given folders, as `find_records` finds them; one that can't
-    be read is a fault.
+    """Find every evaluation in and below the given folders; one that can't be read is a fault.
 
     Raises:
         InputError: a path is missing, nothing is found below one, or something can't be read.

@@ -14,7 +14,7 @@ GENERATIONS_FILE = "generations.json"
 
 
 class Generation(Frozen):
-    """One prompt and what the model writes to it, greedily."""
+    """One prompt and what the model itself writes to it, greedily."""
 
     prompt: str
     text: str
@@ -30,7 +30,7 @@ class Generations(Frozen):
 
 
 def read_generations(folder: Path) -> Generations | None:
-    """Those of an evaluation's folder; None where it has none.
+    """A model's own answers in an evaluation's folder; None where it has none.
 
     Raises:
         InputError: they are damaged.

@@ -72,7 +72,7 @@ def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | 
 
 
 def read_sealed(path: Path) -> Any:
-    """The JSON of a file that ft-harness keeps.
+    """The JSON of a typed file that ft-harness keeps.
 
     Raises:
         OSError, ValueError, RecursionError: it can't be read, or is not as it was written.

@@ -1,5 +1,4 @@
-"""What made a number: commit, packages, hardware; and the redaction of secrets from everything that
-is written."""
+"""What made a number: commit, packages and hardware, for records and cards."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def _read_versions() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """The processor, as the system names it."""
+    """In provenance: the processor, as the system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -54,7 +53,7 @@ def cpu_name() -> str:
 
 @cache
 def hardware() -> str:
-    """One line: processor, cores, memory, GPU."""
+    """In provenance, in one line: processor, cores, memory, GPU."""
     import torch
 
     memory = psutil.virtual_memory().total / 2**30

@@ -1,4 +1,5 @@
-"""Evaluations that ft-harness wrote."""
+"""Read the evaluations that ft-harness wrote: one folder's record, and its samples when asked
+for."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _LONGEST_SAMPLE = 1 << 28  # characters: of a line that may unpack to more than 
 
 
 class Evaluation(Frozen):
-    """A record with its folder; samples are read when asked for."""
+    """A record that was read, with its folder; samples are read when asked for."""
 
     folder: Path
     record: Record
@@ -57,7 +58,7 @@ class Evaluation(Frozen):
 
 
 def stream_samples(folder: Path) -> Iterator[Sample]:
-    """The samples in an evaluation's folder, in their order.
+    """Read the samples in an evaluation's folder, in their order.
 
     Raises:
         InputError: the file is missing, damaged or of another schema.
@@ -86,7 +87,7 @@ def _damaged(path: Path, reason: str) -> InputError:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in one folder.
+    """Read the evaluation that ft-harness wrote in one folder.
 
     Raises:
         InputError: no record, broken JSON, or another schema.

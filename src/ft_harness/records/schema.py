@@ -1,4 +1,4 @@
-"""The schema of records and samples."""
+"""The types of a record and its samples; and how subjects and items are named in them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Frozen(BaseModel):
 
 
 class Numerous(Frozen):
-    """A part that occurs a hundred thousand times in a big study: remembering which fields were
-    given, which nobody asks for, would take a third of the memory."""
+    """A typed part of a record that occurs a hundred thousand times in a big study: remembering
+    which fields were given, which nobody asks for, would take a third of the memory."""
 
     def model_post_init(self, context: Any) -> None:
         self.model_fields_set.clear()
 
 
 class ModelInfo(Frozen):
-    """The base model that was scored."""
+    """In a record: the base model that was scored."""
 
     pretrained: str = Field(description="hub id, folder or 'bundled', as given")
     revision: str | None = None
@@ -56,7 +56,8 @@ class ModelInfo(Frozen):
 
 
 class LiveProof(Frozen):
-    """Evidence that the adapter changes the base model's output on real prompts of the task."""
+    """In a record: evidence that the adapter changes the base model's output on real prompts of the
+    task."""
 
     prompts: int
     max_logit_change: float | None = Field(
@@ -68,7 +69,7 @@ class LiveProof(Frozen):
 
 
 class AdapterInfo(Frozen):
-    """The adapter that was scored."""
+    """In a record: the adapter that was scored."""
 
     name: str
     path: str
@@ -99,8 +100,8 @@ class AdapterInfo(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that determines a score besides model and adapter. Scores are comparable only if
-    these are equal."""
+    """In a record: everything that determines a score besides model and adapter. Scores are
+    comparable only if these are equal."""
 
     task: str
     task_version: str
@@ -156,7 +157,7 @@ class Settings(Frozen):
 
 
 class Score(Numerous):
-    """One metric on one split."""
+    """In a record: one metric on one split."""
 
     metric: str
     value: float | None = Field(description="null: undefined")
@@ -176,7 +177,7 @@ class Score(Numerous):
 
 
 class Cost(Frozen):
-    """What the evaluation cost."""
+    """In a record: what the evaluation cost."""
 
     seconds: float
     tokens: int = Field(description="prompt and answer tokens that were scored or generated")
@@ -185,7 +186,7 @@ class Cost(Frozen):
 
 
 class BackEndInfo(Frozen):
-    """How the back-end answered; counts are of requests; a doc may have several."""
+    """In a record: how the back-end answered; counts are of requests; a doc may have several."""
 
     name: str
     budget_bytes: int | None = Field(
@@ -206,8 +207,8 @@ class BackEndInfo(Frozen):
 
 
 class Agreement(Frozen):
-    """How far servers agreed with the weights, asked for the log-likelihoods of real answers one by
-    one, then many at once and in another order."""
+    """In a record: how far servers agreed with the weights, asked for the log-likelihoods of real
+    answers one by one, then many at once and in another order."""
 
     engine: str = Field(description="program and version, as the servers state them")
     model: str = Field(description="name that the servers know it by")
@@ -228,7 +229,7 @@ class Agreement(Frozen):
 
 
 class ForeignOutput(Frozen):
-    """Where the record of another program's evaluation comes from, and what that program did not
+    """In a record: where another program's evaluation comes from, and what that program did not
     write down."""
 
     program: str = Field(
@@ -250,7 +251,7 @@ class ForeignOutput(Frozen):
 
 
 class Record(Frozen):
-    """`record.json`."""
+    """`record.json`: one evaluation."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     eval_id: str
@@ -287,7 +288,7 @@ class Record(Frozen):
 
 
 class Sample(Frozen):
-    """The outcome for one doc: one line of `samples.jsonl.gz`."""
+    """A sample: the outcome for one doc, one line of `samples.jsonl.gz`."""
 
     item_key: str = Field(
         description="doc hash + occurrence number: the same item in every evaluation"
@@ -328,17 +329,18 @@ class Sample(Frozen):
 
 
 def item_hash(doc: Mapping[str, Any]) -> str:
-    """Hash of a doc's content: the same item in every evaluation, whatever its position."""
+    """The key of an item in samples: hash of a doc's content, the same in every evaluation,
+    whatever its position."""
     return sha256_text(_ITEMS.encode(doc))[:16]
 
 
 def describe_record(record: Record) -> str:
-    """Where one evaluation lies below the results folder."""
+    """What a record is called: where its evaluation lies below the results folder."""
     return f"{record.subject}/{record.eval_id}"
 
 
 def base_subject(pretrained: str) -> str:
-    """The subject of a base model: a name that is one folder."""
+    """The subject of a base model in its records: a name that is one folder."""
     plain = "".join(
         c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
     )

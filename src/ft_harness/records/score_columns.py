@@ -1,5 +1,4 @@
-"""`scores.parquet`: the outcomes of an evaluation in columns, read where a million samples are
-compared.
+"""The columns of `scores.parquet`, as they are gathered from samples to be written.
 
 Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of
 the doc field that the record's settings name, else null) and the statistics: float64 lists, all NaN
@@ -36,7 +35,7 @@ _BATCH = 1000  # samples held at a time
 
 
 class ScoreColumns:
-    """The outcomes of an evaluation's samples, gathered sample by sample.
+    """The columns of `scores.parquet`, gathered sample by sample.
 
     Args:
         folder: of the evaluation.

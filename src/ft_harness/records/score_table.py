@@ -1,4 +1,5 @@
-"""Read `scores.parquet` (see `score_columns`), and through it single samples."""
+"""Read and write `scores.parquet`, the outcomes of an evaluation in columns, and find single
+samples through it. `score_columns` has the columns."""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """Refuse incomplete samples.
+    """Refuse an evaluation of which fewer outcomes can be read than its scores rest on.
 
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.
@@ -191,8 +192,8 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
 
 
 def state_of_small(evaluation: Evaluation) -> tuple[int, int, int] | None:
-    """A key under which results from a small evaluation's samples can be cached; None: there are
-    too many samples, or they are missing."""
+    """A key under which results from the outcomes and samples of a small evaluation can be cached;
+    None: there are too many, or they are missing."""
     path = evaluation.folder / SAMPLES_FILE
     state = _state_of(path) if path.exists() else None
     return state if state is not None and state[0] <= _SMALL_BYTES else None

@@ -9,8 +9,8 @@ from ft_harness.report.untuned_section import state_untuned
 
 
 def state_answer(study: Study) -> list[str]:
-    """What a sweep answers and how its runs differ from their base; else each comparison that
-    decides."""
+    """The sentences that a report begins with: what a sweep answers and how its runs differ from
+    their base; else each comparison that decides."""
     if study.sweep is not None:
         return [*state_sweep(study.sweep), *state_runs(study)]
     return [*state_study(study), *state_untuned(study)]

@@ -10,7 +10,8 @@ Ranges = list[tuple[int, int]]
 
 
 def find_difference(base: str, tuned: str) -> tuple[Ranges, Ranges]:
-    """The parts of each text, as (start, end), that the other one lacks or has differently.
+    """What distinguishes two answers: the parts of each text, as (start, end), that the other one
+    lacks or has differently.
 
     Neighbouring words are one part. Nothing is marked if nothing is shared: with `yes` and `no` a
     mark would add nothing. Differences only in spaces don't count.

@@ -45,7 +45,7 @@ _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
 def case_summary(study: Study) -> list[Block]:
-    """What became of the items, one line per main comparison."""
+    """In the section on cases: what became of the items, one line per main comparison."""
     compared = [each for each in main_comparisons(study) if each.cases.counts]
     found = {name for each in compared for name in each.cases.counts or {}}
     shown = [name for name in get_args(Transition) if name in found]
@@ -68,7 +68,7 @@ def case_summary(study: Study) -> list[Block]:
 
 
 def case_section(study: Study) -> list[Block]:
-    """Slices, and items to read, of the first main comparisons."""
+    """The section on cases: slices, and items to read, of the first main comparisons."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
     first = next((each for each in compared if each.cases.slices), None)  # above the legend
@@ -171,7 +171,8 @@ def _log_likelihoods(values: Sequence[float | None]) -> list[Number]:
 
 
 def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
-    """Both answers as a reader sees them, with what distinguishes them marked."""
+    """In the section on cases: both answers as a reader sees them, with what distinguishes them
+    marked."""
     texts = shown_answer(base), shown_answer(tuned)
     if not base or not tuned:
         return texts

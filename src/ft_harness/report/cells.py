@@ -1,4 +1,5 @@
-"""Numbers of rows as cells: the text that a reader sees, with the unrounded number behind it."""
+"""Numbers as cells of a report's tables: the text that a reader sees, with the unrounded number
+behind it."""
 
 from __future__ import annotations
 
@@ -35,40 +36,45 @@ UNDEFINED = Number(NONE, None)
 
 
 def score(metric: str, value: float | None, digits: int | None = None) -> Number:
+    """A score as a cell."""
     return Number(amount(metric, value, digits), value)
 
 
 def change(metric: str, delta: float | None, digits: int | None = None) -> Number:
+    """A difference as a cell."""
     return Number(difference(metric, delta, digits), delta)
 
 
 def chance(p: float | None) -> Number:
+    """A p as a cell."""
     return Number(probability(p), p)
 
 
 def count(number: int | None) -> Number:
+    """A whole number as a cell."""
     return Number(NONE if number is None else f"{number:,}", number)
 
 
 def share(value: float | None) -> Number:
+    """A share as a cell, in per cent."""
     return Number(NONE if value is None else f"{100 * value:.1f} %", value)
 
 
 def span_of(metric: str, low: float | None, high: float | None, digits: int | None = None) -> Span:
-    """An interval of a difference."""
+    """The interval of a difference as a cell."""
     return Span(interval(metric, low, high, digits), low, high)
 
 
 def score_span(metric: str, low: float | None, high: float | None) -> Span:
-    """An interval of a score: unlike those of a difference, its ends have no sign."""
+    """The interval of a score as a cell: unlike those of a difference, its ends have no sign."""
     if low is None or high is None:
         return Span(NONE, None, None)
     return Span(f"{amount(metric, low)} to {amount(metric, high)}", low, high)
 
 
 def measured_columns(rows: Sequence[Row]) -> list[str]:
-    """The names of `MEASURED` that these rows need: an adjusted p, and what decided against a
-    verdict, only where one of them has it."""
+    """The columns of `MEASURED` whose cells these rows need: an adjusted p, and what decided
+    against a verdict, only where one of them has it."""
     return [
         name
         for name in MEASURED
@@ -77,8 +83,8 @@ def measured_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def measured_cells(row: Row) -> dict[str, Cell]:
-    """The cells of a row by the names of `MEASURED`; the difference is that of the scores as they
-    are shown."""
+    """The cells of a comparison's row by the names of `MEASURED`; the difference is that of the
+    scores as they are shown."""
     digits = digits_of(row)
     shown = None if row.delta is None else shown_delta(row.metric, row.base, row.tuned, digits)
     return {
@@ -95,5 +101,5 @@ def measured_cells(row: Row) -> dict[str, Cell]:
 
 
 def shown_answer(answer: str | None) -> str:
-    """An answer as a reader sees it, even if there is none."""
+    """A model's answer as a cell, even if there is none."""
     return "(no readable answer)" if answer is None else answer or "(empty)"

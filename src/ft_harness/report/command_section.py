@@ -35,7 +35,8 @@ _ELSEWHERE = (
 
 
 def command_section(study: Study) -> list[Block]:
-    """Recipes and commands of a whole study; then commands for what has no known recipe."""
+    """The section on commands: recipes and commands of a whole study; then commands for what has no
+    known recipe."""
     script = _Script()
     kind = [*study.command.split(), "", ""][1]
     if study.sweep is not None:

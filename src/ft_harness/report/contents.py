@@ -69,7 +69,7 @@ class _Section:
 
 
 def state_title(study: Study) -> str:
-    """The report's name and what it is about."""
+    """What a report begins with: its name and what it is about."""
     if study.sweep is not None:
         names = [field_name(name) for axis in study.sweep.axes for name in axis]
         return f"{study.name}: a sweep of {', '.join(names)}" if names else f"{study.name}: a sweep"
@@ -82,8 +82,8 @@ def state_title(study: Study) -> str:
 def build_document(
     study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()
 ) -> Document:
-    """The report of a study, from the sentences down to the software; sections without anything to
-    say are left out.
+    """Put a report together in its order, from the sentences down to the software; sections without
+    anything to say are left out.
 
     `view` is what the main table shows, `outliers` are the items that weigh most in perplexities,
     where they are known.

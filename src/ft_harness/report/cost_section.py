@@ -1,4 +1,4 @@
-"""The cost of the adapters, and what more data or time brought."""
+"""The report's section on cost: what the adapters cost, and what more data or time brought."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _state_total(study: Study) -> str:
 
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
-    """(seconds of training, comparison, its deciding row) of tasks on which several adapters were
-    scored."""
+    """For the section on cost: (seconds of training, comparison, its deciding row) of tasks on
+    which several adapters were scored."""
     seconds = {run.card.name: run.card.cost.seconds for run in study.adapters}
     found = [each for each in main_comparisons(study) if each.tuned.subject in seconds]
     subjects: dict[tuple[str, str], set[str]] = {}
@@ -99,8 +99,8 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
 
 
 def size_section(study: Study) -> list[Block]:
-    """The score against the number of training examples, where adapters of one task differ in it;
-    a sweep has figures of its own."""
+    """The section on what more data brought: the score against the number of training examples,
+    where adapters of one task differ in it; a sweep has figures of its own."""
     measured = sized(study)
     if not measured or study.sweep is not None:
         return []
@@ -119,9 +119,9 @@ def size_section(study: Study) -> list[Block]:
 
 
 def sized(study: Study) -> list[tuple[float, Comparison, Row]]:
-    """(training examples, comparison, its deciding row), fewest first, of tasks with several
-    training sizes: of the adapters that differ in nothing else but the seed, those of most
-    sizes."""
+    """For the section on cost: (training examples, comparison, its deciding row), fewest first, of
+    tasks with several training sizes: of the adapters that differ in nothing else but the seed,
+    those of most sizes."""
     runs = {run.card.name: run for run in study.adapters}
     groups: dict[tuple[str, str], dict[str, list[tuple[float, Comparison, Row]]]] = {}
     for each in main_comparisons(study):

@@ -30,7 +30,8 @@ _LEGEND = (
 
 
 def data_section(study: Study) -> list[Block]:
-    """Tables and lines of the adapters whose data is known; nothing where there is none.
+    """The section on data: tables and lines of the adapters whose data is known; nothing where
+    there is none.
 
     Adapters of the same data are listed together.
     """

@@ -1,5 +1,5 @@
-"""A report before it has a format: typed blocks that every renderer understands, with all text
-still as it came.
+"""A report before it has a format: the types of its blocks and cells, which every renderer
+understands, with all text still as it came.
 
 A section is a function of the study that gives a list of blocks. No block holds markup: renderers
 escape every text.
@@ -21,7 +21,8 @@ FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 
 @dataclass(frozen=True)
 class Number:
-    """A number as a reader sees it, and the unrounded one behind it (None: undefined).
+    """A type of cell: a number as a reader sees it, and the unrounded one behind it (None:
+    undefined).
 
     `share` is its part of a whole, 0 to 1, for formats that draw it: a shade in a matrix, else a
     bar.
@@ -34,7 +35,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Span:
-    """An interval as a reader sees it, and its unrounded ends."""
+    """A type of cell: an interval as a reader sees it, and its unrounded ends."""
 
     text: str
     low: float | None
@@ -43,7 +44,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Marked:
-    """Text with parts, given as (start, end), that a format may mark.
+    """A type of cell: text with parts, given as (start, end), that a format may mark.
 
     `side`: which of the two compared texts this is.
     """
@@ -58,8 +59,9 @@ Cell = str | Number | Span | Marked
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 2 opens a section and appears in the contents; its text is ours. Lower levels may
-    hold any text; a heading of level 5 opens a card, which lasts until the next heading."""
+    """A block: a heading. Level 2 opens a section and appears in the contents; its text is ours.
+    Lower levels may hold any text; a heading of level 5 opens a card, which lasts until the next
+    heading."""
 
     kind: ClassVar[str] = "heading"
     level: int
@@ -68,20 +70,24 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
+    """A block: one paragraph of text."""
+
     kind: ClassVar[str] = "paragraph"
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A block: a list with bullets."""
+
     kind: ClassVar[str] = "bullets"
     items: list[str]
 
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text shown letter by letter, over several lines; more than `limit` characters are cut, with
-    a mark."""
+    """A block: text shown letter by letter, over several lines; more than `limit` characters are
+    cut, with a mark."""
 
     kind: ClassVar[str] = "verbatim"
     text: str
@@ -90,7 +96,7 @@ class Verbatim:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure by its key; left out where the renderer is not given it."""
+    """A block: a figure by its key; left out where the renderer is not given it."""
 
     kind: ClassVar[str] = "figure"
     key: str
@@ -99,7 +105,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells.
+    """A block: rows of cells.
 
     Attributes:
         name: stem of the table's own file; None: it appears in the page only.
@@ -128,7 +134,7 @@ Block = Heading | Paragraph | Bullets | Verbatim | Figure | Table
 
 @dataclass(frozen=True)
 class Document:
-    """A report.
+    """A report as blocks.
 
     Attributes:
         blocks: all of it, as the page and the files of tables hold it.
@@ -145,29 +151,31 @@ class Document:
 
 
 def section(title: str, blocks: Sequence[Block]) -> list[Block]:
-    """The blocks under a heading; nothing where there are none."""
+    """Blocks under a heading; nothing where there are none."""
     return [Heading(2, title), *blocks] if blocks else []
 
 
 def titled(table: Table) -> list[Block]:
-    """A table under its title; nothing where it has no rows."""
+    """A table as blocks, under its title; nothing where it has no rows."""
     return [Heading(3, table.title), table] if table.rows else []
 
 
 def bullets(items: Sequence[str]) -> list[Block]:
+    """Texts as a block with bullets; nothing where there are none."""
     return [Bullets(list(items))] if items else []
 
 
 def text_of(cell: Cell) -> str:
+    """The text of a cell of any type."""
     return cell if isinstance(cell, str) else cell.text
 
 
 def one_line(text: str) -> str:
-    r"""Text for a heading, a sentence or a cell: a line break is shown as `\n`, what can't be seen
-    by its number."""
+    r"""Text for a heading, a sentence or a cell of a document, on one line: a line break is `\n`,
+    what can't be seen is shown by its number."""
     return escaping.one_line(text, TEXT_LIMIT)
 
 
 def several_lines(text: str, limit: int = VERBATIM_LIMIT) -> str:
-    """Text shown letter by letter, with its line breaks."""
+    """Text for a block of a document, shown letter by letter with its line breaks."""
     return visible(text, limit)

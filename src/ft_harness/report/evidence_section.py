@@ -1,5 +1,5 @@
-"""What made the numbers: signatures, models, evaluations, recipes, software and
-hardware."""
+"""The report's sections on what made the numbers: signatures, models, evaluations, recipes,
+software and hardware."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _EVALUATION_COLUMNS = {
 
 
 def records_of(study: Study) -> list[Record]:
-    """Base and tuned of each comparison in turn; a base scored once is listed once."""
+    """The evaluations that the evidence names: base and tuned of each comparison in turn; a base
+    scored once is listed once."""
     pairs = [
         record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)
     ]
@@ -39,8 +40,8 @@ def records_of(study: Study) -> list[Record]:
 
 
 def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Signatures of the headline scores, then all others, each once; those of single labels are
-    left out, as they differ from the macro average's in the name alone."""
+    """The section on signatures: of the headline scores, then all others, each once; those of
+    single labels are left out, as they differ from the macro average's in the name alone."""
     per_label = {metric for each in study.comparisons for metric in per_label_metrics(each)}
     leading = [
         score
@@ -60,8 +61,8 @@ def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Models and adapters by hash, with what could not be checked; then evaluations, software and
-    hardware."""
+    """The section on models and adapters by hash, with what could not be checked; then evaluations,
+    software and hardware."""
     records = records_of(study)
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records
@@ -81,7 +82,8 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Where the recipes differ, one line per adapter; and the settings that all of them share."""
+    """The section on recipes: where they differ, one line per adapter; and the settings that all of
+    them share."""
     names = [run.card.name for run in study.adapters]
     recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)

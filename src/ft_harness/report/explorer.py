@@ -37,7 +37,7 @@ _NOTHING_WRITTEN = Written()
 
 @dataclass(frozen=True)
 class Explorer:
-    """What the page lets a reader search.
+    """The data of the page's case explorer: what it lets a reader search.
 
     Attributes:
         note: which items these are, and what of them is cut.
@@ -67,7 +67,7 @@ class Explorer:
 def make_explorer(
     study: Study, listed: Sequence[Listed], written: Written = _NOTHING_WRITTEN
 ) -> Explorer | None:
-    """The items of these comparisons; None where there is none."""
+    """The case explorer's data on these comparisons; None where there is none."""
     shown = [(comparison, listing) for comparison, listing in listed if listing.items]
     if not shown:
         return None

@@ -1,4 +1,5 @@
-"""Control tasks, other forms of the data, and the families of deciding comparisons."""
+"""The report's sections on control tasks, on other forms of the data, and on the families of
+deciding comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ft_harness.report.view import View, leading
 
 
 def forgetting_section(study: Study) -> list[Block]:
-    """The deciding metric on tasks that training should not harm."""
+    """The section on control tasks: the deciding metric on tasks that training should not harm."""
     said = (
         "Tasks that the adapter was not trained on: a loss here is what the training cost "
         f"elsewhere. {state_controls(study)}"
@@ -20,7 +21,8 @@ def forgetting_section(study: Study) -> list[Block]:
 
 
 def same_data_section(study: Study) -> list[Block]:
-    """The deciding metric on other forms of the trained task, which decide nothing."""
+    """The section on other forms of the data: the deciding metric on them, which decides
+    nothing."""
     said = (
         "Other forms of the data that the adapter was trained on (its perplexity, for one): they "
         "are descriptive and decide nothing."

@@ -66,7 +66,7 @@ def html_page(
     explorer: Explorer | None = None,
     verdicts: Verdicts | None = None,
 ) -> str:
-    """The page: the verdicts, the sentences, the figure of all scores, then the other blocks.
+    """The HTML page: the verdicts, the sentences, the figure of all scores, then the other blocks.
 
     `figures` gives svg images by key. Missing images are left out, and so are a missing explorer
     and verdicts."""
@@ -167,26 +167,28 @@ def _template() -> Template:
 
 
 def slug(heading: str) -> str:
-    """The id of a section's heading, which is ours: lower-case words joined by hyphens."""
+    """The id of a section's heading on the HTML page, which is ours: lower-case words joined by
+    hyphens."""
     return "-".join(heading.lower().split())
 
 
 def value_of(cell: Cell) -> float | None:
-    """The value to sort a column by: the unrounded number, or the lower end of an interval; None:
-    neither."""
+    """The value by which the HTML page sorts a column: the unrounded number, or the lower end of an
+    interval; None: neither."""
     if isinstance(cell, Span):
         return cell.low
     return cell.value if isinstance(cell, Number) else None
 
 
 def is_sortable(table: Table) -> bool:
-    """Whether each column holds one kind of thing; where a column has no name, each line holds
-    another quantity."""
+    """Whether the HTML page can sort each column, as it holds one kind of thing; where a column has
+    no name, each line holds another quantity."""
     return len(table.rows) >= _FEWEST_SORTED and all(table.header)
 
 
 def pieces_of(cell: Marked) -> list[tuple[str, bool]]:
-    """The text in pieces, and whether each is marked; of a text that is cut, none is."""
+    """A text of the HTML page in pieces, and whether each is marked; of a text that is cut, none
+    is."""
     if len(cell.text) > TEXT_LIMIT:
         return [(one_line(cell.text), False)]
     found: list[tuple[str, bool]] = []
@@ -199,14 +201,14 @@ def pieces_of(cell: Marked) -> list[tuple[str, bool]]:
 
 
 def shade_of(cell: Cell) -> int | None:
-    """How dark a number of a matrix is, 0 to 10."""
+    """How dark the HTML page shows a number of a matrix, 0 to 10."""
     share = cell.share if isinstance(cell, Number) else None
     return None if share is None else round(_SHADES * share)
 
 
 def is_stacked(table: Table) -> bool:
-    """Whether a narrow screen shows each row as a list of names and values, instead of a table
-    that is moved sideways."""
+    """Whether a narrow screen shows each row of the HTML page's table as a list of names and
+    values, instead of a table that is moved sideways."""
     return (
         len(table.header) >= _FEWEST_STACKED
         and len(table.rows) <= _MOST_STACKED

@@ -16,18 +16,18 @@ _MANY_LABELS = 12  # a wider matrix is no longer read
 
 
 def label_names(comparison: Comparison) -> list[str]:
-    """Labels of a classification task: those with a recall."""
+    """For the section on labels: labels of a classification task, those with a recall."""
     return [label for row in comparison.rows if (label := recalled_label(row.metric))]
 
 
 def per_label_metrics(comparison: Comparison) -> set[str]:
-    """The metrics that are about one label."""
+    """For the section on labels: those of the metrics shown that are about one label."""
     return {f"{kind}_{label}" for label in label_names(comparison) for kind in _KINDS}
 
 
 def label_section(study: Study) -> list[Block]:
-    """Precision, recall and F1 of each label, of the main comparisons; nothing where none has
-    labels."""
+    """The section on labels: precision, recall and F1 of each, of the main comparisons; nothing
+    where none has labels."""
     lines = [line for name, each in _named(study) for line in _score_lines(name, each)]
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
     header = ["Task", "Split", "Label", *kinds]
@@ -35,7 +35,7 @@ def label_section(study: Study) -> list[Block]:
 
 
 def confusion_blocks(study: Study) -> list[Block]:
-    """Confusion matrices of the first main comparisons."""
+    """In the section on labels: confusion matrices of the first main comparisons."""
     compared = _named(study)
     matrices = [
         block

@@ -87,14 +87,14 @@ def latex_page(document: Document, figures: Mapping[str, str]) -> str:
 
 
 def latex_table(table: Table) -> str:
-    r"""One table for `\input` in a document that loads array and booktabs: a tabular, without float
-    and caption."""
+    r"""One table as LaTeX, for `\input` in a document that loads array and booktabs: a tabular,
+    without float and caption."""
     head = f"% {table.name}: needs \\usepackage{{array,booktabs}}"
     return f"{head}\n{_CHARACTER}{_tabular(table, 'tabular')}\n"
 
 
 def escape(text: str) -> str:
-    """Text on one line, in which nothing is a command; long words may break."""
+    """Text as LaTeX on one line, in which nothing is a command; long words may break."""
     return _spell(one_line(text))
 
 

@@ -1,4 +1,5 @@
-"""What was not measured, in plain sentences: what a reader must not conclude from the tables."""
+"""The report's section on what was not measured, in plain sentences: what a reader must not
+conclude from the tables."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def limits_section(study: Study) -> list[Block]:
 
 
 def state_limits(study: Study) -> list[str]:
-    """The sentences; none where nothing was compared."""
+    """The sentences on what was not measured; none where nothing was compared."""
     if not study.comparisons:
         return []
     return [*_by_task(study), *_by_adapter(study), *_of_the_whole(study)]

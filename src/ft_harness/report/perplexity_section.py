@@ -18,7 +18,7 @@ _TEXT = 160  # characters of an item's text
 
 @dataclass(frozen=True)
 class Outlier:
-    """One item: losses in nats per unit."""
+    """In the section on perplexity: one item, its losses in nats per unit."""
 
     item_key: str
     text: str
@@ -29,7 +29,8 @@ class Outlier:
 
 @dataclass(frozen=True)
 class Outliers:
-    """The items with the largest loss per unit under the tuned model, largest first.
+    """In the section on perplexity: the items with the largest loss per unit under the tuned model,
+    largest first.
 
     Attributes:
         tuned: the record that they were found in.

@@ -1,4 +1,5 @@
-"""Before and after: the main table, other arrangements of it, other splits and other metrics."""
+"""The report's sections on scores, before and after: the main table, other arrangements of it,
+other splits and other metrics."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ Chosen = list[tuple[Comparison, Row]]
 
 
 def score_section(study: Study, view: View) -> list[Block]:
-    """The main table, what it says, and its figure."""
+    """The section with the main table, what it says, and its figure."""
     chosen = _choose(study, view)
     if not chosen:
         return [] if study.untuned else [Paragraph("Nothing was compared.")]
@@ -187,7 +188,8 @@ def _is_descriptive(comparison: Comparison, row: Row) -> bool:
 
 
 def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
-    """One line per row: its features, then its numbers. `names`: of the file, and the title."""
+    """Rows of scores as a table, one line each: its features, then its numbers. `names`: of the
+    file, and the title."""
     measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
     for comparison, row in chosen:
@@ -240,8 +242,8 @@ def _stack(
 
 
 def side_by_side_section(study: Study) -> list[Block]:
-    """For each feature that varies, a table with its values side by side; of two that vary
-    together, one."""
+    """The section with other arrangements of the main table: for each feature that varies, a table
+    with its values side by side; of two that vary together, one."""
     chosen = [(each, each.headline) for each in main_comparisons(study)]
     blocks: list[Block] = []
     shown: list[str] = []
@@ -261,8 +263,8 @@ def side_by_side_section(study: Study) -> list[Block]:
 
 
 def split_section(study: Study) -> list[Block]:
-    """Base, tuned and difference of the deciding metric on separate lines, with one column per
-    split, for whatever was scored on several splits."""
+    """The section on scores of several splits: base, tuned and difference of the deciding metric on
+    separate lines, with one column per split."""
     found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = comparison.headline
@@ -278,7 +280,8 @@ def split_section(study: Study) -> list[Block]:
 
 
 def metric_section(study: Study) -> list[Block]:
-    """Every metric of the main comparisons that is not about one label."""
+    """The section on other metrics: every one of the main comparisons that is not about one
+    label."""
     chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
     if not any(row.tuned_subject and not row.primary for _, row in chosen):
         return []
@@ -288,8 +291,8 @@ def metric_section(study: Study) -> list[Block]:
 
 
 def method_blocks(study: Study) -> list[Block]:
-    """How the intervals and p of each metric were found, and on how many clusters of items they
-    rest."""
+    """Next to the scores: how the intervals and p of each metric were found, and on how many
+    clusters of items they rest."""
     chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
     found: dict[tuple[str, ...], Cell] = {}
     for _, row in chosen:
@@ -304,8 +307,8 @@ def method_blocks(study: Study) -> list[Block]:
 
 
 def seed_section(study: Study) -> list[Block]:
-    """Adapters that differ in their training seed only: each one's difference, and what the seeds
-    add to the error."""
+    """The section on scores of several seeds: each adapter's difference, and what the seeds add to
+    the error."""
     lines: list[list[Cell]] = []
     for found in study.repeats:
         names, metric = [found.task, found.split, found.metric], found.metric

@@ -18,8 +18,8 @@ LEGEND = (
 
 
 def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
-    """A sentence, the slices that lost or gained, and a table of all others; nothing if there are
-    no slices."""
+    """What a report says of slices: a sentence, the slices that lost or gained, and a table of all
+    others; nothing if there are no slices."""
     slices = summary.slices
     if not slices or summary.metric is None:
         return []

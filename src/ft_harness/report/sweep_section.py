@@ -33,7 +33,8 @@ _ROLES = {True: "reference", False: ""}
 
 
 def sweep_section(sweep: SweepStudy | None) -> list[Block]:
-    """Settings, points without a result, one figure per axis, and every metric."""
+    """The section on a sweep: settings, points without a result, one figure per axis, and every
+    metric."""
     if sweep is None:
         return []
     table = sweep_table(sweep)
@@ -62,8 +63,8 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
 
 
 def sweep_table(sweep: SweepStudy) -> Table | None:
-    """One line per setting: its score, and its difference from the reference; None where no point
-    has a result."""
+    """In the section on a sweep: one line per setting: its score, and its difference from the
+    reference; None where no point has a result."""
     lines = [_line(sweep, each) for each in sweep.settings]
     metric = next((score.metric for score in _scores(sweep)), None)
     if metric is None:
@@ -110,7 +111,8 @@ def _line(sweep: SweepStudy, setting: Setting) -> list[Cell]:
 
 
 def effect_of(sweep: SweepStudy, setting: Setting) -> Effect | None:
-    """Its difference from the reference on the split that decides."""
+    """In the section on a sweep: a setting's difference from the reference on the split that
+    decides."""
     found = (each for each in sweep.effects if each.values == setting.values)
     return next((each for each in found if each.split == sweep.split), None)
 

@@ -1,4 +1,4 @@
-"""The tables of a document as data: CSV for spreadsheets, JSON for programs. Numbers are unrounded,
+"""The tables of a report as files for programs: CSV for spreadsheets, JSON. Numbers are unrounded,
 undefined is empty.
 
 Scores and differences between 0 and 1 stay so, as in `rows.json`; intervals are two columns.
@@ -29,7 +29,8 @@ Value = str | float | None
 
 
 def table_names(document: Document) -> list[tuple[str, Table]]:
-    """(stem of its file, table) for each table with a file; the second of a name is numbered 2."""
+    """The names of tables' files: (stem, table) for each table with a file; the second of a name is
+    numbered 2."""
     seen: dict[str, int] = {}
     named: list[tuple[str, Table]] = []
     for table in document.tables():
@@ -42,13 +43,13 @@ def table_names(document: Document) -> list[tuple[str, Table]]:
 
 
 def csv_table(table: Table) -> str:
-    """One table as CSV: a header, then one line per row; text that a spreadsheet would compute
-    starts with `'`."""
+    """One table of a report as a CSV file: a header, then one line per row; text that a spreadsheet
+    would compute starts with `'`."""
     return csv_text(data_header(table), data_rows(table))
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """Plain values as CSV: safe text, numbers as numbers, nothing for None."""
+    """Plain values as a CSV file: safe text, numbers as numbers, nothing for None."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerows([[_safe(value) for value in row] for row in (header, *rows)])
@@ -64,7 +65,7 @@ def _safe(value: Value) -> Value:
 
 
 def data_header(table: Table) -> list[str]:
-    """The columns of the data: an interval has two."""
+    """The columns of a table's file: an interval has two."""
     pairs = zip(table.header, table.kinds, strict=True)
     return [
         name
@@ -74,6 +75,7 @@ def data_header(table: Table) -> list[str]:
 
 
 def data_rows(table: Table) -> list[list[Value]]:
+    """The rows of a table's file: unrounded values, an interval as two."""
     return [
         [
             value
@@ -95,7 +97,8 @@ def _values(cell: Cell, kind: str) -> list[Value]:
 
 
 def json_page(document: Document) -> str:
-    """The sentences and all tables as data, in the order of the report; strict JSON."""
+    """The JSON file of a report: the sentences and all tables as data, in the order of the report;
+    strict JSON."""
     first = document.blocks[0] if document.blocks else None
     found: dict[str, Any] = {
         "title": document.title,

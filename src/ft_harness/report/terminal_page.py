@@ -35,7 +35,7 @@ _SHORT = {"Difference": "Diff."}  # names that are longer than what is under the
 
 @dataclass(frozen=True)
 class Lines:
-    """A table before it is fitted: lines of cells under their names."""
+    """A table before it is fitted to a terminal: lines of cells under their names."""
 
     header: list[str]
     lines: list[list[str]]
@@ -66,7 +66,7 @@ class Lines:
 def terminal_page(
     study: Study, width: int | None = None, others: str = "other splits are in the report"
 ) -> list[str]:
-    """The answer of each comparison, and the sentences of those that decide.
+    """A study on a terminal: the answer of each comparison, and the sentences of those that decide.
 
     Args:
         width: columns that a line may have; None: those of the terminal.
@@ -110,8 +110,8 @@ def _console(width: int | None) -> Console:
 
 
 def score_page(study: Study, alone: Sequence[Record]) -> list[str]:
-    """The same of evaluations without a report, and the scores of those that are compared with
-    nothing."""
+    """Evaluations without a report on a terminal: the same, and the scores of those that are
+    compared with nothing."""
     lines = terminal_page(study, others="a report shows the other splits")
     if cells := [line for record in alone if (line := _state_score(record))]:
         header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
@@ -140,7 +140,8 @@ def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
 
 
 def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:
-    """One line per comparison: what distinguishes it, and the numbers of its row."""
+    """The table of answers on a terminal, one line per comparison: what distinguishes it, and the
+    numbers of its row."""
     features = leading(study, View())
     lines: list[list[str]] = []
     measured = measured_columns([row for _, row in compared])

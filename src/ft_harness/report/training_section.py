@@ -1,5 +1,5 @@
-"""How each adapter was trained: its examples, the course of losses and scores, and what validation
-decided."""
+"""The report's section on how each adapter was trained: its examples, the course of losses and
+scores, and what validation decided."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST_SCORES = 6  # columns of a table that is still read; the figure's csv has 
 
 
 def training_section(study: Study) -> list[Block]:
-    """Each adapter's training in a few sentences, and the learning curves of as many as are looked
-    at."""
+    """The section on training: each adapter's in a few sentences, and the learning curves of as
+    many as are looked at."""
     return [
         block
         for number, run in enumerate(study.adapters)
@@ -21,7 +21,8 @@ def training_section(study: Study) -> list[Block]:
 
 
 def steering(run: AdapterRun) -> str | None:
-    """What the validation split decided of the adapter; None: nothing."""
+    """In the section on training: what the validation split decided of the adapter; None:
+    nothing."""
     card, train = run.card, run.card.recipe.get("train", {})
     metric = train.get("metric_for_best_model")
     decided: list[str] = []
@@ -54,7 +55,7 @@ def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
 
 
 def epoch_blocks(study: Study) -> list[Block]:
-    """The losses and scores of each epoch, one table per adapter."""
+    """In the section on training: the losses and scores of each epoch, one table per adapter."""
     return [block for run in study.adapters for block in _epochs(run)]
 
 

@@ -1,4 +1,5 @@
-"""The report's section on models without an adapter that are no comparison's base."""
+"""The report's section on untuned models: those that are no comparison's base; and the sentence of
+a report with nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ _UNNAMED_DECODING = "as the task says"
 
 
 def state_untuned(study: Study) -> list[str]:
-    """The sentence of a report that compares nothing."""
+    """The sentence of a report on untuned models alone, which compares nothing."""
     if study.comparisons or not study.untuned:
         return []
     protocols = counted(len(study.untuned), "protocol")
@@ -47,14 +48,15 @@ def state_untuned(study: Study) -> list[str]:
 
 
 def untuned_section(study: Study) -> list[Block]:
-    """Nothing for a sweep, whose own section has these scores and their differences."""
+    """The section on untuned models; nothing for a sweep, whose own section has these scores and
+    their differences."""
     table = None if study.sweep else untuned_table(study)
     return [table, Paragraph(_SAID)] if table else []
 
 
 def untuned_table(study: Study) -> Table | None:
-    """One line per protocol: model, shots, prompt and decoding, with the spread over its
-    repeats."""
+    """In the section on untuned models, one line per protocol: model, shots, prompt and decoding,
+    with the spread over its repeats."""
     prompts = _name_prompts(study.untuned)
     lines: list[list[Cell]] = [
         [

@@ -29,7 +29,7 @@ _MARGIN = 0.04  # of the axis' width, left free at both ends
 
 @dataclass(frozen=True)
 class Drawn:
-    """A difference and its interval on the axis of its card, 0 to 100."""
+    """On a verdict card: a difference and its interval on the card's axis, 0 to 100."""
 
     zero: float
     value: float
@@ -39,7 +39,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: texts as the reader sees them.
+    """On a verdict card: one comparison, texts as the reader sees them.
 
     Attributes:
         name: what distinguishes it from the others of its task; empty where nothing does.
@@ -91,16 +91,17 @@ class VerdictCard:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The cards, trained tasks first; and of several lines how many came out how, where there are
-    control tasks of these and of the trained tasks apart, each by its name."""
+    """The verdict cards, trained tasks first; and of several lines how many came out how, where
+    there are control tasks of these and of the trained tasks apart, each by its name."""
 
     cards: list[VerdictCard]
     tallies: list[tuple[str, list[tuple[str, Tone, int]]]]
 
 
 def find_verdicts(study: Study) -> Verdicts:
-    """A card for each task, split and metric that decides; where nothing decides, for all that was
-    compared. Of more cards than a screen holds, those of a single line become one."""
+    """The verdict cards: one for each task, split and metric that decides; where nothing decides,
+    for all that was compared. Of more cards than a screen holds, those of a single line become
+    one."""
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
     grouped: dict[tuple[bool, str, str, str], list[Comparison]] = {}
     for each in deciding or main_comparisons(study):

@@ -51,7 +51,7 @@ def _split(names: str | None) -> tuple[str, ...]:
 
 
 def check_metrics(study: Study, view: View) -> None:
-    """Every metric of the view must be one of the study's.
+    """Every metric that the main table is asked for must be one of the study's.
 
     Raises:
         ConfigError: one is not.
@@ -68,7 +68,7 @@ def check_metrics(study: Study, view: View) -> None:
 
 def leading(study: Study, view: View) -> list[str]:
     """The features that lead a line of the main table: those asked for, then whatever distinguishes
-    two lines apart.
+    two lines.
 
     A feature that follows from the values in the columns (such as an adapter's seed) leads no line.
     """
@@ -83,8 +83,8 @@ def leading(study: Study, view: View) -> list[str]:
 
 
 def determines(study: Study, known: str, name: str) -> bool:
-    """Whether each value of one feature goes with one value of another; never so for splits and
-    metrics."""
+    """Whether a column of the main table is told by another: each value of one feature goes with
+    one value of the other; never so for splits and metrics."""
     if known in ("split", "metric"):
         return False
     found: dict[str, set[str]] = {}

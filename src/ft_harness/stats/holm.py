@@ -1,4 +1,4 @@
-"""Multiple testing."""
+"""Holm's p: several tests at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for testing all of them, in the given order.
+    """p-values adjusted by Holm's method for testing all of them, in the given order.
 
     Source: Holm (1979), step-down; adjusted p < alpha exactly where the procedure rejects.
     """

@@ -22,7 +22,7 @@ _STEPS = 40  # halvings of an effect: to 1e-12 of the scale
 
 @dataclass(frozen=True)
 class Spread:
-    """The variation of one item's paired difference, before there is a tuned model.
+    """For power: the variation of one item's paired difference, before there is a tuned model.
 
     Attributes:
         deviation: standard deviation of the base's scores per item (of their influence, where the
@@ -64,8 +64,9 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
 
 
 def holm_factor(comparisons: int) -> float:
-    """The factor by which the smallest detectable difference grows if p is Holm-adjusted over this
-    many comparisons; the first step tests each at alpha / comparisons; normal approximation."""
+    """For power: the factor by which the smallest detectable difference grows if p is Holm-adjusted
+    over this many comparisons; the first step tests each at alpha / comparisons; normal
+    approximation."""
     quantile = float(ndtri(1 - ALPHA / (2 * max(1, comparisons))))
     return (quantile + Z_POWER) / _Z
 
@@ -82,8 +83,8 @@ def needed_for_mean(effect: float, spread: Spread) -> int:
 
 
 def changed_shares(base: float, effect: float, correlation: float) -> tuple[float, float]:
-    """(share of items gained, share lost) when a share of right answers rises from `base` by
-    `effect`.
+    """For power: (share of items gained, share lost) when a share of right answers rises from
+    `base` by `effect`.
 
     The items' answers before and after have this correlation, or the largest below it that these
     shares allow; effect is negative for a fall.

@@ -36,7 +36,8 @@ _MAX_UNDEFINED = 0.01  # share of weightings that may be undefined before an int
 
 @dataclass(frozen=True)
 class Confidence:
-    """95 % interval and two-sided p; None where the items are too few or the value is undefined."""
+    """What the distribution of random weightings gives: 95 % interval and two-sided p; None where
+    the items are too few or the value is undefined."""
 
     interval: Interval | None
     p: float | None
@@ -87,7 +88,8 @@ _PLAIN = _Shape()
 
 @np.errstate(divide="ignore", invalid="ignore")
 def confidence(sample: Sample, measure: Measure) -> Confidence:
-    """Interval of a measure and the p that it is 0; of tuned minus base where there are two sides.
+    """By random weightings: interval of a measure and the p that it is 0; of tuned minus base where
+    there are two sides.
 
     For a measure without a largest value (perplexities) both are on the scale of the logarithm.
     Zeros and ones that stand alone are computed without random weights. `None` for fewer than two

@@ -1,5 +1,5 @@
-"""The gate of everything that leaves the program: `visible` takes secrets out of a text and shows
-what can't be seen in it.
+"""Untrusted text made visible, for every file and line that leaves the program: secrets are taken
+out, what can't be seen is shown.
 
 Names, notes and sample texts come from data, models and other people. In Markdown they pass through
 `storage.markdown` too.
@@ -32,8 +32,8 @@ def _code(character: str) -> str:
 
 
 def visible(text: str, limit: int | None = None) -> str:
-    r"""The first `limit` characters (None: all) without secrets; control, bidi and zero-width
-    characters as `\x1b`, `\u202e`; a mark where cut."""
+    r"""Untrusted text made visible: the first `limit` characters (None: all) without secrets;
+    control, bidi and zero-width characters as `\x1b`, `\u202e`; a mark where cut."""
     text = redact(text)
     shown = text[:limit]
     if not (shown.isprintable() or shown.translate(_BLANKS).isprintable()):
@@ -44,15 +44,15 @@ def visible(text: str, limit: int | None = None) -> str:
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    r"""`visible` on one line: a line break is shown as `\n`."""
+    r"""Untrusted text made visible on one line: a line break is shown as `\n`."""
     return visible(text, limit).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def guard_formula(text: str) -> str:
-    """The text, behind an apostrophe where a spreadsheet would take it for a formula."""
+    """Untrusted text behind an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def unguard_formula(text: str) -> str:
-    """The text that was guarded; any other as it is."""
+    """The text that `guard_formula` guarded; any other as it is."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text

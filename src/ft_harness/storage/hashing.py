@@ -19,16 +19,18 @@ def canonical_json(value: Any) -> str:
 
 
 def sha256_text(text: str) -> str:
+    """Hash of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
+    """Hash of a file."""
     with no_pipe(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def sha256_once(path: Path) -> str:
-    """Hash of a whole file; read once in a process as long as it stays the same file."""
+    """Hash of a whole file, which is read once in a process as long as it stays the same file."""
     state = path.stat()
     return _hash_of_state(path, (state.st_size, state.st_mtime_ns, state.st_ino))
 

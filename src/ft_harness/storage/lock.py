@@ -16,7 +16,7 @@ LOCK_FILE = ".lock"
 
 
 class InUseError(InputError):
-    """A folder that another running process holds."""
+    """A folder is locked by another running process."""
 
 
 @contextmanager

@@ -35,8 +35,8 @@ _ESCAPES = str.maketrans(
 
 
 def inline(text: str) -> str:
-    r"""Text for a paragraph, heading or item of a list: on one line (a line break is shown as
-    `\n`), cut at 1000 characters.
+    r"""Untrusted text as Markdown for a paragraph, heading or item of a list: on one line (a line
+    break is shown as `\n`), cut at 1000 characters.
 
     Escapes don't stop renderers that look for mentions, addresses and formulas after parsing, so
     what these look for (`@`, `$`, `://`, `www.`, host names) appears in code spans of its own.
@@ -57,14 +57,16 @@ def _cell(text: str) -> str:
 
 
 def fenced(text: str, limit: int) -> str:
-    """Text as a block shown letter by letter, in a fence longer than any run of backticks in it."""
+    """Untrusted text as a Markdown block shown letter by letter, in a fence longer than any run of
+    backticks in it."""
     shown = visible(text, limit)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence}\n{shown}\n{fence}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """A pipe table of plain texts, every cell escaped; `align` has one letter per column: l, r.
+    """Untrusted texts as a Markdown table with pipes, every cell escaped; `align` has one letter
+    per column: l, r.
 
     Columns are padded: the source reads as a table too, and pandoc takes the column widths from the
     dashes.

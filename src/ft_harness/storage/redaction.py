@@ -107,13 +107,14 @@ _STRANGERS = {"doc"}  # whose fields have any name
 
 @lru_cache(maxsize=4096)
 def says_secret(name: str) -> bool:
-    """Whether a variable or setting of this name holds a secret, and not only the path of one."""
+    """Whether a variable or setting is a secret by its name, and not only the path of one."""
     return bool(_SECRET_NAME.search(_ORDINARY.sub("", name))) and not _PLACE_NAME.search(name)
 
 
 @lru_cache(maxsize=4096)
 def looks_secret(value: str) -> bool:
-    """Whether the value of such a variable is looked for: eight characters, four different ones.
+    """Whether the value of a variable whose name says so is taken for a secret: eight characters,
+    four different ones.
 
     Words of letters, also with `_` between them, of fewer than 16 characters (`demo_sentiment`),
     special tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret
@@ -198,7 +199,7 @@ def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | Non
 
 
 def redact(text: str) -> str:
-    """The text without any secret known to this process or of a known form."""
+    """A text without secrets: any known to this process or of a known form."""
     secrets = _known.secrets()
     return _redact_short(text, secrets) if len(text) <= _SHORT else _redact(text, secrets)
 
@@ -246,8 +247,8 @@ def _keep_name(found: re.Match[str]) -> str:
 
 
 def redact_values(value: Any, identifiers: Iterable[str] = frozenset(_IDENTIFIERS)) -> Any:
-    """The same structure, secrets taken out of its texts; keys, numbers and texts under the names
-    of `identifiers` stay."""
+    """A structure without secrets in its texts; keys, numbers and texts under the names of
+    `identifiers` stay."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):

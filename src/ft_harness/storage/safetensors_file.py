@@ -22,8 +22,8 @@ _BITS = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the header says of one tensor: its type as safetensors names it ("F32") and its
-    shape."""
+    """What a safetensors file's header says of one tensor: its type as safetensors names it ("F32")
+    and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -110,7 +110,7 @@ def _span(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
-    """Every tensor that the file holds; no tensor is read.
+    """Every tensor that a safetensors file holds; no tensor is read.
 
     Raises:
         InputError: a header that is too long or no JSON, tensors whose bytes don't fit their

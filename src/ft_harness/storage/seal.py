@@ -26,7 +26,7 @@ def sealed_text(value: Mapping[str, Any]) -> str:
 
 
 def sealed_parts(fields: Mapping[str, Any]) -> Iterator[str]:
-    """The same in parts and without an indent, of an object that is too long to be held as a text:
+    """A sealed JSON object in parts and without an indent, if it is too long to be held as a text:
     an iterator is written as a list, one item at a time."""
     digest = sha256()
     for before, name in zip(chain("{", repeat(",")), sorted(fields), strict=False):
@@ -55,7 +55,7 @@ def _spell_clean(name: str, value: Any) -> str:
 
 
 def unsealed(content: Any) -> Any:
-    """The object without its seal; unchanged if it has none, as older versions wrote it.
+    """A sealed JSON object without its seal; unchanged if it has none, as older versions wrote it.
 
     Raises:
         ValueError: the seal is another value's.

@@ -120,7 +120,7 @@ def _check_bounds(text: str) -> None:
 
 
 def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
-    """(content, line of each key path) of an untrusted text of known size.
+    """(content, line of each key path) of a strict YAML text of known size.
 
     Raises:
         yaml.YAMLError: not YAML, or a key comes twice.
@@ -137,8 +137,8 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         loader.dispose()
 
 
-def read_value(text: str) -> Any:
-    """The value that a text is in YAML, of the same kinds as in a file.
+def parse_yaml_value(text: str) -> Any:
+    """The value that a text is in strict YAML, of the same kinds as in a file.
 
     Raises:
         ValueError: it is none.
@@ -153,7 +153,7 @@ def read_value(text: str) -> Any:
 def read_yaml(
     path: Path, error_type: type[FtHarnessError] = InputError
 ) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """(content, line of each key path) of a YAML file that holds one mapping.
+    """(content, line of each key path) of a strict YAML file that holds one mapping.
 
     Raises:
         error_type: the file is missing, too large or too deep, not UTF-8, not YAML, has a key
@@ -186,7 +186,8 @@ def read_yaml(
 
 
 def no_pipe(path: Path) -> Path:
-    """The path, unless it is that of a pipe or a device, which may never end.
+    """The path of a file that can be read, unless it is that of a pipe or a device, which may never
+    end.
 
     Raises:
         OSError: it is.
@@ -197,7 +198,8 @@ def no_pipe(path: Path) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file; a pipe or a device, which may never end, is not opened.
+    """The content of a regular file that is read strictly; a pipe or a device, which may never end,
+    is not opened.
 
     Raises:
         InputError: too large, not readable or no regular file.
@@ -211,7 +213,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object in a file's content.
+    """The JSON object in a file's content, read strictly.
 
     Raises:
         InputError: no JSON object.
@@ -227,7 +229,7 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """A JSON object from a file, read strictly.
 
     Raises:
         InputError: too large, not readable or no JSON object.

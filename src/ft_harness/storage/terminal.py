@@ -1,4 +1,5 @@
-"""The gate of what is printed and logged: no secret, and nothing that a terminal would act on."""
+"""The gate of a terminal, which all that is printed or logged passes: no secret gets out, and
+nothing that a terminal would act on."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _MOVES = re.compile(r"\r? *\r?|(?:\n|\x1b\[A)*")  # between and after tqdm's bar
 
 
 class OutputClosedError(Exception):
-    """The reader of the output is gone, as with `| head`."""
+    """The reader of what is printed is gone, as with `| head`."""
 
 
 class _GatedStream:
@@ -71,8 +72,27 @@ class _GatedStream:
         return getattr(self._stream, name)
 
 
+class WholeLines:
+    """A stream to a terminal that passes on whole lines alone, and no bar: for one of several
+    processes that write to the same one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._begun = stream, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        for line in lines:
+            if line and "\r" not in line:
+                self._stream.write(f"{line}\n")
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def inert(text: str) -> str:
-    """What is written at once, as it may be shown; a bar of tqdm's begins with a return."""
+    """A text as a terminal may show it: nothing in it acts; a bar of tqdm's begins with a
+    return."""
     if _MOVES.fullmatch(text):
         return text
     if text.startswith("\r"):

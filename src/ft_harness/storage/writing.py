@@ -1,4 +1,5 @@
-"""The only place that opens result files for writing: atomic replace, checked append, write probe.
+"""The only place that opens result files for writing: atomic replace, checked append, write probe;
+and what to do when a folder is full or gone.
 
 A file is either the old one or the new one, never half of one. Everything written passes through
 the redaction of secrets: of JSON (`.json`, `.jsonl`) its values, of other files the whole text.
@@ -101,7 +102,8 @@ def _replace(path: Path, parts: Iterable[bytes], copy: bytes) -> None:
 
 
 def keep_aside(name: str, content: bytes) -> str | None:
-    """Write a file into a new temporary folder; its path, None where that can't be done either."""
+    """Where a folder can't be written to: write a file into a new temporary folder; its path, None
+    where that can't be done either."""
     try:
         copy = Path(tempfile.mkdtemp(prefix="ft-harness-")) / name
         copy.write_bytes(content)
@@ -151,8 +153,8 @@ def find_limit(folder: Path) -> OSError | None:
 def lost_folder(
     place: Path | str, error: BaseException, copy: str | None, of: str = ""
 ) -> StorageLostError:
-    """The error of an output folder that can't be written any more; `copy`: where what was to be
-    written is kept, None: nowhere."""
+    """The error of a folder that can't be written to any more; `copy`: where what was to be written
+    is kept, None: nowhere."""
     reason = getattr(error, "strerror", None) or first_line(error)
     kept = f"emergency copy{of} in {copy}" if copy else "no emergency copy could be written either"
     return StorageLostError(
@@ -169,7 +171,7 @@ def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError 
 
 
 def check_kept(paths: Iterable[Path]) -> None:
-    """Refuse to go on if files that this run has saved are gone.
+    """Refuse to go on if result files that this run has written are gone.
 
     Raises:
         StorageLostError: with the first of them.
@@ -280,7 +282,7 @@ def _sync(path: Path) -> None:
 
 
 def put_folder(unfinished: Path, target: Path) -> None:
-    """Give a folder that is written its name, once all of it is on disk; a folder of that name is
+    """Give a folder that was written its name, once all of it is on disk; a folder of that name is
     replaced.
 
     Raises:
@@ -304,12 +306,12 @@ def drop_folder(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space of the disk that a folder lies on."""
+    """Free space of the disk that is written to."""
     return shutil.disk_usage(folder).free
 
 
 def sweep(folder: Path) -> None:
-    """Delete unfinished files that dead processes left in and below a folder."""
+    """Delete files that dead processes left half written in and below a folder."""
     for path in folder.rglob(".*.tmp"):
         found = _UNFINISHED.fullmatch(path.name)
         if found is None:

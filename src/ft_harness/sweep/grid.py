@@ -1,4 +1,4 @@
-"""A recipe with a sweep section -> its points, in the order in which they run."""
+"""What is asked of a recipe with a sweep section -> the grid of its points, in running order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a recipe.
+    """What is asked of a recipe with a sweep, before its grid is read.
 
     Attributes:
         path: the recipe's file, or the folder that holds it.
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a sweep.
+    """The points of a sweep, and what they vary.
 
     Attributes:
         recipe: the sweep's own, whose values hold where nothing varies.
@@ -84,7 +84,7 @@ class Grid:
 def make_request(
     path: Path, name: str | None, overrides: Sequence[str], options: Mapping[str, Any]
 ) -> Request:
-    """A request by the command line's options; None: the sweep has its folder's name.
+    """What the command line asks of a recipe with a sweep; None: it has its folder's name.
 
     Raises:
         ConfigError: no valid name.
@@ -100,8 +100,8 @@ def make_request(
 
 
 def split_overrides(path: Path, overrides: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """(overrides with one value, fields with several): `a.b=1,2` and `a.b=[1, 2]` are several
-    where the field takes neither such text nor a list.
+    """Which overrides span a grid: (overrides with one value, fields with several): `a.b=1,2` and
+    `a.b=[1, 2]` are several where the field takes neither such text nor a list.
 
     Raises:
         ConfigError: an override can't be read.
@@ -122,7 +122,7 @@ def split_overrides(path: Path, overrides: Sequence[str]) -> tuple[list[str], di
 
 
 def read_grid(request: Request) -> Grid:
-    """The points that a request makes of a recipe.
+    """The grid of points that a request makes of a recipe.
 
     Raises:
         ConfigError: the recipe varies nothing or an unknown field, a value is of a wrong type, two

@@ -1,4 +1,5 @@
-"""What a worker is sent: the path of a recipe, and which of its points to run."""
+"""What a worker is sent: an order, which has the path of a recipe, and which of its points to
+run."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ft_harness.sweep.points import Point
 
 @dataclass(frozen=True)
 class Order:
-    """Points that one process runs one after the other; small, and without a model.
+    """What a worker is sent: points that it runs one after the other; small, and without a model.
 
     Attributes:
         request: the recipe by its path, with what the command line changes.
@@ -56,8 +57,8 @@ Work = Callable[[Order], Iterable[Outcome]]
 
 
 def arrange(points: Sequence[Point], *, trains: bool) -> list[list[Point]]:
-    """Points in groups, each for one process: those that score one adapter, and stretches, can't
-    run at the same time. A group is where its first point is."""
+    """Points as orders, in groups each for one process: those that score one adapter, and
+    stretches, can't run at the same time. A group is where its first point is."""
     first: dict[str, str] = {}
     groups: dict[str, list[Point]] = {}
     for point in points:  # a stretch comes after the one that it goes on from

@@ -1,4 +1,4 @@
-"""The outcome of a point."""
+"""The outcome of a sweep's point."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ft_harness.records import Frozen
 
 
 class Outcome(Frozen):
-    """One point: where its results are, or why there are none."""
+    """The outcome of one point: where its results are, or why there are none."""
 
     point: str
     adapter: str | None = Field(default=None, description="the adapter's folder; null: none")

@@ -17,7 +17,7 @@ _VALUE, _NAME, _HASH = 24, 80, 8  # characters
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a sweep.
+    """One run of a sweep: its name, its recipe and the values that vary.
 
     Attributes:
         name: the sweep's name and what varies, a legal folder name.
@@ -55,8 +55,8 @@ class Point:
 
 
 def value_of(recipe: Recipe, name: str) -> Any:
-    """The value of `section.field`, or of a key of a field that is a mapping; None where that is
-    absent."""
+    """What a point's recipe has for a field that varies: the value of `section.field`, or of a key
+    of a field that is a mapping; None where that is absent."""
     found: Any = recipe.resolved()
     for part in name.split("."):
         found = found.get(part) if isinstance(found, dict) else None
@@ -64,7 +64,8 @@ def value_of(recipe: Recipe, name: str) -> Any:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """A field's own name; with its section's where two fields share one."""
+    """How points name the fields that vary: a field's own name; with its section's where two fields
+    share one."""
     last = [name.rpartition(".")[2] for name in names]
     return {
         name: own if last.count(own) == 1 else name.replace(".", "_")

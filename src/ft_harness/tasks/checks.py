@@ -37,9 +37,9 @@ def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
 
 
 def code_problems(definition: TaskDefinition) -> list[PolicyError]:
-    """Code that a task from elsewhere would run: functions other than our loader, scores and
-    aggregations, loading scripts, metrics of the hub. None for tasks of ours and of lm-eval, and
-    where the code is trusted."""
+    """In a task's YAML: code from elsewhere that it would run: functions other than our loader,
+    scores and aggregations, loading scripts, metrics of the hub. None for tasks of ours and of
+    lm-eval, and where the code is trusted."""
     if definition.trust_code or is_installed(definition.path):
         return []
     return [
@@ -86,8 +86,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def metric_problems(definition: TaskDefinition) -> list[InputError]:
-    """Metrics that can't be aggregated and compared; lm-eval would ask the hub for an unknown
-    one."""
+    """In a task's YAML: metrics that can't be aggregated and compared; lm-eval would ask the hub
+    for an unknown one."""
     problems: list[InputError] = []
     for entry in definition.content.get("metric_list") or []:
         name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
@@ -127,7 +127,7 @@ def _primary_problems(definition: TaskDefinition) -> list[InputError]:
 
 
 def label_problems(definition: TaskDefinition) -> list[InputError]:
-    """Lists of answers that are not one for each of the task's labels."""
+    """In a task's YAML: lists of answers that are not one for each of the task's labels."""
     arguments = definition.content.get("dataset_kwargs")
     data = arguments.get("data") if isinstance(arguments, Mapping) else None
     declared = data.get("labels") if isinstance(data, Mapping) else None

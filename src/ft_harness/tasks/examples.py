@@ -1,5 +1,5 @@
-"""A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores; and what is
-said of rows that were cut.
+"""A task's docs -> training examples: token ids and loss mask, at the very boundaries that lm-eval
+scores; and what is said of their number, their lengths, and rows that were cut.
 
 Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from
 lm-eval's own encoding code, so that training and scoring cannot drift apart.
@@ -34,7 +34,7 @@ _CUT_SHARE = 0.05  # of cut prompts, above which `check` warns
 
 @dataclass(frozen=True)
 class Example:
-    """One training row.
+    """One training example of an answer: token ids and loss mask.
 
     Attributes:
         context_ids: the prompt's tokens, BOS included where the tokenizer adds it; cut from the
@@ -77,7 +77,8 @@ class Example:
 
 
 def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PLAIN) -> str:
-    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once a task object."""
+    """The context of a training example: the zero-shot prompt of a doc, as lm-eval builds it;
+    rendered once a task object."""
     rendered = _PROMPTS.setdefault(task, {})
     key = (form, repr(doc))
     if key not in rendered:
@@ -224,7 +225,7 @@ def build_examples(
     eos: bool,
     form: PromptForm = PLAIN,
 ) -> list[Example]:
-    """One training row for each doc; equal prompts with equal answers share one.
+    """One training example of an answer for each doc; equal prompts with equal answers share one.
 
     Too long rows lose tokens of the prompt, from the left, until the model reads at most
     `max_length` tokens: lm-eval's own rule. The answer is never cut.
@@ -292,13 +293,14 @@ def _cut(context: list[int], answer: list[int], max_length: int) -> Example:
 
 
 def train_prompts(examples: Sequence[Example]) -> list[Example]:
-    """The same rows with loss on the prompts too; equal rows share one, as before."""
+    """The same training examples with loss on the prompts too; equal rows share one, as before."""
     known: dict[int, Example] = {}
     return [known.setdefault(id(example), replace(example, on_prompt=True)) for example in examples]
 
 
 class TrainingRow(Protocol):
-    """What an answer, a pair of answers and a head's label have in common."""
+    """What training examples of all kinds have in common: an answer, a pair of answers, a head's
+    label."""
 
     @property
     def tokens(self) -> list[int]:
@@ -321,12 +323,13 @@ class TrainingRow(Protocol):
 
 
 def examples_hash(rows: Sequence[TrainingRow]) -> str:
-    """Hash of all token ids, in order: equal for equal prompts, data, tokenizer and truncation."""
+    """Hash of the token ids of all training examples, in order: equal for equal prompts, data,
+    tokenizer and truncation."""
     return sha256_text(canonical_json([row.identity for row in rows]))[:16]
 
 
 def describe_lengths(rows: Sequence[TrainingRow], noun: str = "rows") -> str:
-    """How many training rows there are, and how long they are.
+    """What is said of training examples of any kind: how many there are, and how long they are.
 
     Raises:
         InputError: there are none.
@@ -343,7 +346,7 @@ def describe_lengths(rows: Sequence[TrainingRow], noun: str = "rows") -> str:
 
 
 def describe_examples(examples: Sequence[Example], eos: bool) -> str:
-    """What is trained on, in one line.
+    """What is said of training examples of answers, in one line.
 
     Raises:
         InputError: there are no rows.
@@ -359,7 +362,7 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
 
 
 def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
-    """A notice where many prompts are cut."""
+    """What is said of training examples where many prompts were cut: a notice."""
     cut = sum(example.truncated for example in examples)
     if cut / len(examples) <= _CUT_SHARE:
         return None
@@ -367,11 +370,3 @@ def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
         f"{cut} of {len(examples)} training prompts are cut ({cut / len(examples):.1%})",
         "raise model.max_length or shorten the prompts",
     )
-
-
-def mark_trained(example: Example, tokenizer: Any) -> str:
-    """The row's text with every token that carries loss in square brackets."""
-    ids = example.tokens
-    read = len(ids) - example.trained_tokens
-    trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
-    return f"{tokenizer.decode(ids[:read])}{trained}"

@@ -158,7 +158,7 @@ def _question(task: ConfigurableTask, doc: Doc, form: Any) -> str:
 
 
 def problems(tasks: Mapping[Split, ConfigurableTask], section: EvalSection) -> list[InputError]:
-    """Why few-shot examples can't be shown for the scored splits."""
+    """Faults of few-shot examples: why they can't be shown for the scored splits."""
     found: list[InputError] = []
     for split, protocol in product(section.splits, section.protocols()):
         try:

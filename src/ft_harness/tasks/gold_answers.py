@@ -18,7 +18,7 @@ from ft_harness.metrics import find_metric
 from ft_harness.metrics.generation import cut_run_on
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.tasks.rendering import answer_index, answer_text, row_named
+from ft_harness.tasks.rendering import answer_index, answer_text, rendering_row
 from ft_harness.tasks.row_checks import places
 
 # The first that a task has says whether an answer is right. BLEU and METEOR are missing: they
@@ -114,7 +114,7 @@ def _misses(task: ConfigurableTask, form: PromptForm, stop: Sequence[str]) -> di
     rows = len(task.eval_docs)
     chosen = {row * rows // min(rows, _SCORED) for row in range(min(rows, _SCORED))}
     for row, doc in enumerate(task.eval_docs):
-        with row_named(task, row):
+        with rendering_row(task, row):
             if task.OUTPUT_TYPE == "multiple_choice":
                 if row in chosen and not _is_top(task, doc, _best_choice(task, doc)):
                     missed[_READ].append(row)

@@ -1,4 +1,4 @@
-"""A classification head's training rows."""
+"""A task's docs -> the training rows of a classification head."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def build_head_examples(
     plan: HeadPlan,
     form: PromptForm = PLAIN,
 ) -> list[HeadExample]:
-    """One training row for each doc: the very tokens that `ft-seqcls` reads, and the number of the
-    right choice.
+    """One training row of a head for each doc: the very tokens that `ft-seqcls` reads, and the
+    number of the right choice.
 
     Raises:
         InputError: a field of `text_fields` is missing, or the gold label is outside the choices.
@@ -76,7 +76,7 @@ def build_head_examples(
 
 
 def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str]) -> str:
-    """What a head is trained on, in one line.
+    """What is said of a head's training rows, in one line.
 
     Raises:
         InputError: there are no rows.

@@ -1,4 +1,5 @@
-"""Task YAMLs on disk: each is read once, together with the files it includes.
+"""Task YAMLs on disk: each is read once, together with the files it includes, whose keys it
+replaces; and which there are.
 
 The one light module of the wing: listing tasks loads neither torch nor lm-eval.
 """
@@ -20,7 +21,8 @@ MOST_INCLUDES = (
 
 
 class TaskFile(NamedTuple):
-    """One YAML: its content, where `!function x` is the text of that name, and each key's line."""
+    """One task YAML on disk: its content, where `!function x` is the text of that name, and each
+    key's line."""
 
     path: Path
     content: Mapping[str, Any]
@@ -28,7 +30,7 @@ class TaskFile(NamedTuple):
 
 
 class TaskReader:
-    """Reads each YAML once, however many tasks include it."""
+    """Reads each task YAML once, however many tasks include it."""
 
     def __init__(self) -> None:
         self._read: dict[Path, TaskFile] = {}
@@ -103,7 +105,7 @@ def _is_name(value: Any) -> bool:
 
 
 def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:
-    """The content of a task: its YAML laid over the files it includes."""
+    """A task YAML laid over the files it includes."""
     merged: dict[str, Any] = {}
     for file in files:
         merged |= {key: value for key, value in file.content.items() if key != "include"}
@@ -113,8 +115,8 @@ def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:
 def task_files(
     include_path: str | None = None, reader: TaskReader | None = None
 ) -> dict[str, Path]:
-    """Task name -> YAML file of the shipped tasks and of the user's folder (which may not reuse a
-    shipped name).
+    """Which task YAMLs there are: task name -> file, of the shipped tasks and of the user's folder
+    (which may not reuse a shipped name).
 
     Raises:
         InputError: the folder is missing, a YAML is broken, or a name is used twice.
@@ -141,7 +143,8 @@ def task_files(
 
 
 def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
-    """Name, output type, data source and file of the shipped and the user's tasks."""
+    """A list of the task YAMLs that are shipped or in the user's folder: name, output type, data
+    source and file."""
     reader = TaskReader()
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path, reader).items()):

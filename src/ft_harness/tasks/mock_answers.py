@@ -21,7 +21,7 @@ _WRONG_TEXTS = ("a wrong answer", "", "\x00 ?? 。\n")
 
 
 def filter_problems(task: ConfigurableTask) -> list[InputError]:
-    """Filters of answers that can't be made; lm-eval makes them when it scores."""
+    """Faults of a task's filters, which lm-eval makes only when it scores."""
     problems: list[InputError] = []
     for pipeline in task.config.filter_list or []:
         for step in pipeline["filter"]:

@@ -14,7 +14,8 @@ from ft_harness.tasks.rendering import render_field
 
 
 class NamedRowsTask(ConfigurableTask):  # type: ignore[misc]
-    """Renders as lm-eval does; what can't be rendered is a fault of a row, in three lines."""
+    """The task that `ft-harness lm-eval` scores: it renders as lm-eval does; what can't be rendered
+    is a fault that names the row, in three lines."""
 
     def doc_to_text(self, doc: Any, doc_to_text: Any = None) -> Any:
         with self._naming(doc):

@@ -1,5 +1,5 @@
-"""A user's data -> a task YAML and its README: labels are read from the data, no Python is
-written."""
+"""The work of `init-task`: a user's data -> a task YAML and its README; labels are read from the
+data, no Python is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.survey import Survey, read_survey
-from ft_harness.tasks.task_template import NewTask, render_task
+from ft_harness.tasks.task_template import TaskDetails, render_task
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
@@ -56,7 +56,7 @@ _SCRIPTS = {  # language -> (its letters, the share of all letters that they exc
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for.
+    """What the user asks of `init-task`.
 
     Attributes:
         sources: a file, a folder, or one file for each label.
@@ -94,11 +94,11 @@ def _task_name(source: Path, name: str | None) -> str:
     return chosen
 
 
-def inspect(request: Request) -> NewTask:
-    """What `_inspect` finds; its errors name the options of `init-task`, not the recipe's.
+def inspect(request: Request) -> TaskDetails:
+    """Find in the user's data what `init-task` writes; errors name its options, not the recipe's.
 
     Raises:
-        ConfigError, InputError: as there.
+        ConfigError, InputError: as `_inspect`.
     """
     try:
         return _inspect(request)
@@ -119,7 +119,7 @@ def _as_flags(action: str) -> str:
     )
 
 
-def _inspect(request: Request) -> NewTask:
+def _inspect(request: Request) -> TaskDetails:
     """Read the data and see what task its columns make.
 
     Raises:
@@ -161,7 +161,7 @@ def _inspect(request: Request) -> NewTask:
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
-    return NewTask(
+    return TaskDetails(
         name=chosen,
         source=source,
         columns={f"{field_name}{n}": t for n, t in zip(numbers, request.texts, strict=True)},
@@ -296,7 +296,7 @@ def _language(answers: Counter[str]) -> str | None:
     return None
 
 
-def write_task(task: NewTask, folder: Path) -> Path:
+def write_task(task: TaskDetails, folder: Path) -> Path:
     """Write YAML and README into a folder, after the task was built from them once; the YAML's
     path.
 

@@ -82,7 +82,7 @@ def _cut_alike(chosen: Example, rejected: Example) -> PairExample:
 
 
 def describe_pairs(pairs: Sequence[PairExample], eos: bool) -> str:
-    """What is trained on, in one line.
+    """What is said of training pairs, in one line.
 
     Raises:
         InputError: there are no pairs.

@@ -171,7 +171,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
 
 
 def render_field(name: str, render: Callable[..., Any], doc: Any, template: Any) -> Any:
-    """What a field or template gives for a doc.
+    """Render one field or template of lm-eval's task for a doc, and check it.
 
     Raises:
         InputError: it can't be rendered, or gives nothing.
@@ -262,8 +262,8 @@ def _index_of(target: Any, choices: Sequence[str], *, rendered: bool) -> int | N
 
 
 @contextmanager
-def row_named(task: ConfigurableTask, number: int) -> Iterator[None]:
-    """A fault within is reported with the split and the row."""
+def rendering_row(task: ConfigurableTask, number: int) -> Iterator[None]:
+    """Context in which one row is rendered: a fault is reported with the split and the row."""
     try:
         yield
     except (InputError, PolicyError) as error:
@@ -277,7 +277,7 @@ def _at_row(task: ConfigurableTask, number: int, error: FtHarnessError) -> FtHar
 
 
 def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
-    """The first right answer of a doc, as text.
+    """The first right answer of a doc as lm-eval's task renders it, as text.
 
     Raises:
         InputError: the answer can't be rendered, or is not among the choices.
@@ -288,7 +288,7 @@ def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
 
 
 def answer_index(task: ConfigurableTask, doc: dict[str, Any]) -> int:
-    """The number of the first right choice of a doc.
+    """The number of the first right choice of a doc as lm-eval's task renders it.
 
     Raises:
         InputError: as in `answer_text`.

@@ -20,7 +20,7 @@ from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.privacy import find_private
-from ft_harness.tasks.rendering import answer_text, row_named
+from ft_harness.tasks.rendering import answer_text, rendering_row
 
 _LISTED = 5  # places that a notice names
 _SHOWN = 60
@@ -38,14 +38,15 @@ _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
 
 def places(rows: Sequence[int]) -> str:
-    """The first rows of a list, as a message names them."""
+    """Where a check of rows found something, as a message names it: the first rows of a list."""
     more = ", ..." if len(rows) > _LISTED else ""
     listed = ", ".join(map(str, rows[:_LISTED]))
     return f"{'row' if len(rows) == 1 else 'rows'} {listed}{more}, counted from 0"
 
 
 def cluster_problems(task: ConfigurableTask) -> list[InputError]:
-    """A field by which docs belong together (`metadata.cluster`) that the first doc lacks."""
+    """Checked on the first row: a field by which docs belong together (`metadata.cluster`) must be
+    there."""
     name, doc = (task.config.metadata or {}).get("cluster"), task.eval_docs[0]
     if name is None or (isinstance(name, str) and name in doc):
         return []
@@ -60,8 +61,8 @@ def cluster_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 def template_problems(task: ConfigurableTask) -> list[InputError]:
-    """Faults of templates that put nothing from a row into the text: a mistyped field, or single
-    braces."""
+    """Checked on rows: faults of templates that put nothing from them into the text: a mistyped
+    field, or single braces."""
     fields = list(task.features)
     found: list[InputError] = []
     for name in _TEMPLATES:
@@ -93,7 +94,7 @@ def template_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 class SplitCheck:
-    """One pass over a split's rows."""
+    """One check of all rows of a split."""
 
     def __init__(self, split: Split, task: ConfigurableTask, *, privacy: bool) -> None:
         self.split, self.task = split, task
@@ -122,7 +123,7 @@ class SplitCheck:
         with compiled_templates():
             for row, doc in enumerate(tqdm(task.eval_docs, desc=f"Checking {task.config.task}")):
                 try:
-                    with row_named(task, row):
+                    with rendering_row(task, row):
                         self._read_row(row, doc, form)
                 except FtHarnessError as error:
                     self._unreadable.append(error)

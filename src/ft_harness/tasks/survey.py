@@ -18,8 +18,9 @@ _SHOWN = 3  # rows that a message names
 
 @dataclass
 class Survey:
-    """What was found: columns, how often each value of the answer's column occurs, whether all of
-    these are texts, and names that the file states for them; `classes`: the answer is a label."""
+    """What one reading of data found: columns, how often each value of the answer's column occurs,
+    whether all of these are texts, and names that the file states for them; `classes`: the answer
+    is a label."""
 
     where: str
     classes: bool = False

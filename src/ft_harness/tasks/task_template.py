@@ -1,4 +1,4 @@
-"""What is known about a data file -> the text of a task YAML and its README."""
+"""The text of a new task's YAML and README, from what is known about its data."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ _SPLITS = (
 
 
 @dataclass(frozen=True)
-class NewTask:
-    """A task as the data and the chosen columns define it.
+class TaskDetails:
+    """What the text of a new task is made from: the data file and the chosen columns.
 
     Attributes:
         columns: field of the prompt -> column.
@@ -129,7 +129,7 @@ def _metric_line(metric: str) -> str:
     return f"  - {{metric: {_quoted(metric)}, {aggregation}, higher_is_better: {better}}}"
 
 
-def _prompt(task: NewTask, *, titled: bool) -> list[str]:
+def _prompt(task: TaskDetails, *, titled: bool) -> list[str]:
     """A line for each text that the model reads, after its name where there are several."""
     return [
         f"{_title(column)}: {{{{{field} | trim}}}}" if titled else f"{{{{{field} | trim}}}}"
@@ -137,7 +137,7 @@ def _prompt(task: NewTask, *, titled: bool) -> list[str]:
     ]
 
 
-def _label_body(task: NewTask, labels: Sequence[str]) -> tuple[str, str, str]:
+def _label_body(task: TaskDetails, labels: Sequence[str]) -> tuple[str, str, str]:
     """The part of the YAML for classes; prompt and answer for the README."""
     words = [label.strip() for label in labels]
     lines = [*_prompt(task, titled=True), f"{_title(task.answer_column)}:"]
@@ -146,7 +146,7 @@ def _label_body(task: NewTask, labels: Sequence[str]) -> tuple[str, str, str]:
     return body, " / ".join(lines), shown
 
 
-def _text_body(task: NewTask) -> tuple[str, str, str]:
+def _text_body(task: TaskDetails) -> tuple[str, str, str]:
     """The part of the YAML for answers in free text; prompt and answer for the README."""
     lines = [*_prompt(task, titled=len(task.columns) > 1), "", "Answer:"]
     # lm-eval's few-shot examples need a text; a text is taken as it is, so that "[1]" stays one
@@ -155,7 +155,7 @@ def _text_body(task: NewTask) -> tuple[str, str, str]:
     return body, " / ".join(filter(None, lines)), "generated text"
 
 
-def render_task(task: NewTask) -> dict[str, str]:
+def render_task(task: TaskDetails) -> dict[str, str]:
     """File name -> text of the task's YAML and README.
 
     Raises:

@@ -39,7 +39,7 @@ class _Open(BaseModel):
 
 
 class GenerationKwargs(_Open):
-    """How answers are generated; back-ends may know more arguments."""
+    """Keys of a task YAML: how answers are generated; back-ends may know more."""
 
     until: str | list[str] | None = None
     max_gen_toks: Annotated[int, Field(ge=1)] | None = None
@@ -51,7 +51,7 @@ class GenerationKwargs(_Open):
 
 
 class FilterStep(_Open):
-    """One step of a filter, with its own arguments."""
+    """Keys of a task YAML: one step of a filter, with its own arguments."""
 
     function: str
     regex_pattern: str | None = None
@@ -68,14 +68,14 @@ class FilterStep(_Open):
 
 
 class Filter(_Part):
-    """What is extracted from an answer before it is scored."""
+    """Keys of a task YAML: what is extracted from an answer before it is scored."""
 
     name: str
     filter: Annotated[list[FilterStep], Field(min_length=1)]
 
 
 class MetricEntry(_Open):
-    """One metric of `metric_list`."""
+    """Keys of a task YAML: one metric of `metric_list`."""
 
     metric: str
     aggregation: str | None = None
@@ -83,7 +83,7 @@ class MetricEntry(_Open):
 
 
 class TaskYaml(_Part):
-    """A task YAML, or a file that one includes: lm-eval's keys."""
+    """Keys of a task YAML, or of a file that one includes: lm-eval's."""
 
     include: str | list[str] | None = None
     task: str | list[Any] | None = None
@@ -130,7 +130,7 @@ class TaskYaml(_Part):
 
 
 def key_problems(file: TaskFile) -> list[InputError]:
-    """Unknown keys and wrong values of one YAML, each with its line."""
+    """Unknown keys and wrong values of one task YAML, each with its line."""
     content = {_as_written(key, file.lines): value for key, value in file.content.items()}
     try:
         TaskYaml.model_validate(content)
@@ -194,7 +194,7 @@ def _problem(file: TaskFile, location: KeyPath, errors: Sequence[Any]) -> InputE
 
 
 def loader_problems(file: TaskFile) -> list[InputError]:
-    """Arguments of our data loader that it doesn't have."""
+    """Unknown keys that a task YAML gives to our data loader."""
     arguments = file.content.get("dataset_kwargs")
     if not isinstance(arguments, Mapping):
         return []

@@ -18,7 +18,7 @@ from ft_harness.training.forecast.forecast import (
 from ft_harness.training.hyperparameters import (
     describe_warmup,
     hyperparameter_problems,
-    idle_optimizer_fields,
+    ignored_by_optimizer,
     rate_problems,
 )
 from ft_harness.training.lineage import parent_of, parent_problems

@@ -1,5 +1,5 @@
-"""A base model -> the model that is trained: PEFT's LoRA with the head's modules where there is
-one, or all weights."""
+"""A base model -> the model that is trained (PEFT's LoRA with the head's modules where there is
+one, or all weights), and its trained weights as files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
 
 @contextmanager
 def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
-    """`adapter_model`, set up as it is trained.
+    """The model that is trained: `adapter_model`, set up.
 
     Raises:
         InputError: as `adapter_model`.
@@ -59,8 +59,8 @@ def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
 
 
 def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
-    """The model in training mode, in the number formats and with the checkpointing that it is
-    trained in.
+    """The trained model in training mode, in the number formats and with the checkpointing that it
+    is trained in.
 
     Args:
         model: with its adapter.
@@ -101,7 +101,8 @@ def _all_weights(base: BaseModel) -> Any:
 
 
 def write_weights(model: Any, folder: Path) -> None:
-    """Write what was trained, in one file: PEFT's, or a whole model's that transformers loads."""
+    """Write the trained model's weights as one file: PEFT's, or a whole model's that transformers
+    loads."""
     if hasattr(model, "peft_config"):
         model.save_pretrained(folder)
         # PEFT's empty model card, with a path of this machine
@@ -113,7 +114,8 @@ def write_weights(model: Any, folder: Path) -> None:
 
 
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
-    """Write what was trained into the adapter's folder; a whole model with its tokenizer."""
+    """Write the trained model's weights into the adapter's folder; a whole model with its
+    tokenizer."""
     write_weights(model, folder)
     if model is base.model:
         base.tokenizer.save_pretrained(folder)

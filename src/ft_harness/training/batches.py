@@ -20,7 +20,7 @@ _STEPS_SORTED_TOGETHER = 4  # more saves little padding and mixes rows less (dec
 
 @dataclass(frozen=True)
 class Share:
-    """How the rows of a step are divided.
+    """How the rows of a step are divided into batches.
 
     Attributes:
         batch: rows that a process reads at once.

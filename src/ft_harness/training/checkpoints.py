@@ -1,5 +1,4 @@
-"""Checkpoints of an unfinished adapter: complete or absent, and verified before one is used or
-older ones are deleted."""
+"""Checkpoints of an unfinished adapter: complete or absent, and verified before they count."""
 
 from __future__ import annotations
 
@@ -81,6 +80,7 @@ def at_step(path: Path, step: int) -> Path:
 
 
 def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint, by its folder's name."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
@@ -287,9 +287,10 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
 
 
 def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
-    """
+    """Refuse a folder whose checkpoints are those of another plan; they are kept.
+
     Raises:
-        InputError: the folder's checkpoints are those of another plan; they are kept.
+        InputError: they are.
     """
     path = folder / CHECKPOINTS
     stored = _read_plan(path)
@@ -307,8 +308,7 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
 
 
 def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
-    """The checkpoints of an adapter's folder, and where to continue; without any, the history
-    starts afresh.
+    """The checkpoints of a folder, and where to continue; without any, the history starts anew.
 
     Raises:
         InputError: they are another training's, or there are some and none can be used; nothing is

@@ -44,8 +44,8 @@ class Spent(BaseModel):
 
 @cache
 def matmul_rate(device: str, dtype: str) -> float:
-    """Floating-point operations per second in products of square matrices: 2 n^3 over the shortest
-    time within 0.2 s."""
+    """For the cost: the machine's speed, as floating-point operations per second in products of
+    square matrices: 2 n^3 over the shortest time within 0.2 s."""
     side = _SIDES[device]
     left = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     best, started = float("inf"), time.perf_counter()
@@ -60,8 +60,8 @@ def matmul_rate(device: str, dtype: str) -> float:
 
 
 def useful_flops(model: Any, tokens: float, targets: float) -> float:
-    """Floating-point operations of learning from this many tokens; `targets` of them go through the
-    output head.
+    """For the cost: floating-point operations of learning from this many tokens; `targets` of them
+    go through the output head.
 
     A product with a weight matrix takes 2 operations per weight forward and 2 backward, for the
     gradient of its input; 2 more where the weight itself is trained. Padding, attention's own

@@ -95,7 +95,8 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
 
 
 def share_out(recipe: Recipe) -> Share:
-    """The rows that this process reads; all of them together read the recipe's effective batch.
+    """With several processes: the rows that this one reads; all of them together read the recipe's
+    effective batch.
 
     Raises:
         ConfigError: it can't be divided evenly, or the launcher asks for what is not supported.
@@ -122,7 +123,7 @@ def share_out(recipe: Recipe) -> Share:
 
 
 def sum_counts(own: list[int], device: Any) -> list[int]:
-    """Whole numbers, each added up over the processes."""
+    """Whole numbers of one training, each added up over its processes."""
     if processes.count() == 1:
         return own
     found = torch.tensor(own, device=device)
@@ -143,7 +144,8 @@ def add_gradients(trained: list[torch.nn.Parameter]) -> None:
 
 
 def seed_batch(seed: int, step: int, turn: int) -> None:
-    """Seed dropout for each batch of each process, so that a continued run draws the same.
+    """With several processes: seed dropout for each batch of each process, so that a continued run
+    draws the same.
 
     Args:
         turn: number of the batch in its step.
@@ -159,8 +161,8 @@ def seed_batch(seed: int, step: int, turn: int) -> None:
 
 
 def place(model: Any, device: str) -> None:
-    """Hold this process's part of each layer and the rest of the model whole; nothing is changed
-    where no parts are asked for.
+    """With several processes: hold this one's part of each layer and the rest of the model whole;
+    nothing is changed where no parts are asked for.
 
     Args:
         model: the base with its adapter, on the CPU.

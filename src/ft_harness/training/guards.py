@@ -1,4 +1,5 @@
-"""Guards of a training step: numbers that are not finite, signals, memory that runs out.
+"""Guards of a training step: numbers that are not finite, with the rows they came from; signals;
+memory that runs out, so that fewer rows are computed at once.
 
 - Not finite: the step is not taken; the message names its rows. No checkpoint holds such a weight.
 - SIGINT and SIGTERM: the step is finished and saved first; a second signal leaves at once.
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 def not_finite(
     what: str, step: int, learning_rate: float, rows: Sequence[int] = ()
 ) -> NonFiniteError:
-    """The fault of a step; `rows` are those of the train split that it was computed from."""
+    """The fault of a step whose numbers are not finite; `rows` are those of the train split that it
+    was computed from."""
     more = ", ..." if len(rows) > _MOST_NAMED else ""
     named = ", ".join(map(str, rows[:_MOST_NAMED])) + more
     where = f"; rows {named} of the train split" if rows else ""
@@ -46,7 +48,8 @@ def not_finite(
 
 
 def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
-    """Which rows of the train split are in these batches, from 0; of equal rows the first."""
+    """For a fault of a step: which rows of the train split are in its batches, from 0; of equal
+    rows the first."""
     numbers: dict[tuple[int, ...], int] = {}
     # By content: a batch does not say which rows it holds, and need not, as this is asked once,
     # when training ends.
@@ -62,7 +65,7 @@ def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
 
 
 def check_weights(model: Any, step: int, learning_rate: float) -> None:
-    """Refuse to keep a trained weight that is NaN or infinite.
+    """Refuse to keep a trained weight that is not finite.
 
     Raises:
         NonFiniteError: there is one.
@@ -76,7 +79,7 @@ def check_weights(model: Any, step: int, learning_rate: float) -> None:
 
 
 class CutShort(BaseException):
-    """A signal arrived in the middle of what need not be finished."""
+    """A signal arrived in the middle of a part of training that need not be finished."""
 
 
 class Stops:
@@ -147,7 +150,8 @@ class Stops:
 
 
 class Snapshot:
-    """Gradients and random generators before a part.
+    """Gradients and random generators before a part of a step, which is computed anew if memory
+    runs out.
 
     An error inside backward leaves some gradients half added.
     """
@@ -164,12 +168,12 @@ class Snapshot:
 
 
 def count_rows(batch: Batch) -> int:
-    """Rows of a batch."""
+    """When memory runs out: the rows of a step's batch."""
     return len(batch["input_ids"])
 
 
 def split_rows(batch: Batch, rows: int) -> list[Batch]:
-    """Parts of at most this many rows each."""
+    """When memory runs out: a step's batch in parts of at most this many rows."""
     return [
         {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
         for at in range(0, count_rows(batch), rows)
@@ -177,8 +181,8 @@ def split_rows(batch: Batch, rows: int) -> list[Batch]:
 
 
 class MicroBatches:
-    """How many rows are computed at once: as many as the recipe says, until memory runs out; then
-    fewer to the end.
+    """How many rows of a step are computed at once: as many as the recipe says, until memory runs
+    out; then fewer to the end.
 
     Attributes:
         limit: rows at once; None: memory never ran out.
@@ -228,7 +232,7 @@ class MicroBatches:
 
 
 def out_of_memory(what: str) -> ResourceError:
-    """The fault of a training that does not fit into memory, however it is split."""
+    """The fault of a training step that does not fit into memory, however it is split."""
     return ResourceError(
         f"memory ran out in training with {what}",
         "memory for one row, forward and backward",
@@ -239,8 +243,8 @@ def out_of_memory(what: str) -> ResourceError:
 
 @contextmanager
 def or_out_of_memory() -> Iterator[None]:
-    """Context for work in which no smaller batch would help if memory runs out, such as the
-    optimizer's step.
+    """Context for a part of a training step in which no smaller batch would help if memory runs
+    out, such as the optimizer's.
 
     Raises:
         ResourceError: it did.

@@ -67,8 +67,9 @@ def _optimizer_of(settings: TrainSection, model: torch.nn.Module) -> tuple[Any, 
     return kind, options
 
 
-def idle_optimizer_fields(settings: TrainSection) -> list[str]:
-    """Settings of Adam, other than their defaults, that the optimizer doesn't take."""
+def ignored_by_optimizer(settings: TrainSection) -> list[str]:
+    """Hyperparameters of Adam, other than their defaults, that the recipe's optimizer doesn't
+    take."""
     try:
         _, taken = _optimizer_of(settings, torch.nn.Linear(1, 1))
     except Exception:  # unknown, or its package is missing: a fault of its own
@@ -94,7 +95,7 @@ def _keep_embeddings_exact(model: torch.nn.Module) -> None:
 
 
 def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """The recipe's schedule of the optimizer's learning rate in a training of this many steps."""
+    """The recipe's schedule of learning rates in a training of this many steps."""
     kwargs = dict(settings.lr_scheduler_kwargs)
     return get_scheduler(
         settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
@@ -102,7 +103,7 @@ def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, step
 
 
 def warmup_steps(settings: TrainSection, steps: int) -> int:
-    """Steps of warm-up in a training of `steps`; a share is rounded up."""
+    """Steps in which the learning rate warms up in a training of `steps`; a share is rounded up."""
     warm = settings.warmup_steps
     return int(warm) if warm >= 1 else math.ceil(steps * warm)
 
@@ -233,7 +234,8 @@ def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
 
 
 def describe_warmup(settings: TrainSection, rows: int) -> str | None:
-    """A warning where the warm-up of a training on this many rows is as long as the training."""
+    """A warning where the learning rate warms up for as long as a training on this many rows
+    lasts."""
     steps = settings.planned_steps(rows)
     warm = warmup_steps(settings, steps)
     if settings.lr_scheduler_type in ("constant", *STEERED_SCHEDULERS) or warm < steps or not steps:
@@ -245,8 +247,8 @@ def describe_warmup(settings: TrainSection, rows: int) -> str | None:
 
 
 def trained_of_base(adapter: AdapterSection) -> str | None:
-    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which
-    are in float32."""
+    """Which hyperparameter trains weights of the base's own; None: only those that PEFT adds, which
+    are in float32, are trained."""
     if adapter.all_weights:
         return ALL
     if adapter.modules_to_save:

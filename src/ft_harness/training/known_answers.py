@@ -19,8 +19,8 @@ _LONGEST = 32  # tokens of an answer
 
 
 def find_known_answers(plan: TrainingPlan, model: Any) -> list[KnownAnswer]:
-    """Log-likelihoods of the first rows' answers, of pairs the chosen ones, by the base and with
-    the adapter.
+    """The known answers of a training, for its card: log-likelihoods of the first rows' answers, of
+    pairs the chosen ones, by the base and with the adapter.
 
     Empty for what no server loads: a head, or all weights; and where processes hold parts of the
     model.

@@ -1,4 +1,5 @@
-"""Log-likelihoods of single tokens with their gradient, without the logits of all of them at once.
+"""Log-likelihoods of single tokens with their gradient, from the logits of targets alone, a few at
+once: what no target needs is not computed.
 
 A frozen output head passes on a gradient and keeps none: what it passes on is known as soon as its
 logits are, so that these are made for a few positions at a time and thrown away. Heads that are
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Shortcuts(NamedTuple):
-    """What of a batch is not computed, as no target needs it.
+    """For likelihoods of single tokens: what of a batch is not computed, as no target needs it.
 
     Attributes:
         packs: padding.
@@ -43,7 +44,8 @@ _PLAIN = Shortcuts(packs=False, trims=False)
 
 
 class TargetLogits:
-    """(model, inputs, which positions [B, T] have a target) -> their logits [targets, V].
+    """Logits for likelihoods of single tokens: (model, inputs, which positions [B, T] have a
+    target) -> their logits [targets, V].
 
     Only these positions go through the output head; nothing is computed for padding, nor by the
     last layer for other positions, where the model comes out alike on two made-up rows. Models
@@ -117,7 +119,8 @@ class TargetLogits:
 
 
 class TokenLikelihoods:
-    """(model, inputs, labels [B, T]) -> log p of each label [B, T] in nats; 0 where there is none.
+    """Log-likelihoods of single tokens: (model, inputs, labels [B, T]) -> log p of each label [B,
+    T] in nats; 0 where there is none.
 
     Args:
         model: the transformers model, which may be wrapped by the time that it is called.
@@ -197,7 +200,8 @@ class TokenLikelihoods:
 
 
 def is_plain(head: Any) -> bool:
-    """Whether an output head is a frozen matrix in floating point, whole in this process."""
+    """Whether logits of a few targets can be computed alone: the output head is a frozen matrix in
+    floating point, whole in this process."""
     return (
         type(head) is torch.nn.Linear
         and not head.weight.requires_grad

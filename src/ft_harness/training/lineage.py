@@ -59,8 +59,8 @@ def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
 
 
 def parent_problems(recipe: Recipe, folder: Path) -> list[FtHarnessError]:
-    """Faults of the adapter to go on from that show before a model is loaded; none where `folder`
-    is finished.
+    """Faults of the finished adapter that training continues, which show before a model is loaded;
+    none where `folder` is finished.
 
     The prompts may have another form than the parent's were: what it learns from here on is this
     recipe's.
@@ -117,7 +117,7 @@ def _other(what: str, differences: list[str]) -> InputError:
 
 
 def keep_histories(recipe: Recipe, folder: Path) -> None:
-    """Copy the histories of all adapters before this one into its folder: its curve is drawn when
+    """Keep the history of all adapters before this one in its folder: its curve is drawn when
     theirs are gone."""
     parent = parent_of(recipe)
     if parent is None or not parent.is_dir():
@@ -146,8 +146,8 @@ def start_from_parent(recipe: Recipe, model: Any) -> None:
 
 
 def load_weights(model: Any, folder: Path) -> None:
-    """The trained weights of a folder, an adapter's or a whole model's, into a model of the same
-    shape.
+    """Load the trained weights of a finished folder, an adapter's or a whole model's, into a model
+    of the same shape.
 
     Raises:
         InputError: keys or shapes differ; nothing is loaded.

@@ -46,7 +46,7 @@ _PACKAGES = {
 
 
 class Monitor:
-    """Everything that watches one training. Of several processes the first one shows and tracks."""
+    """All that watches one training. Of several processes the first one shows and tracks."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self._history = folder / HISTORY_FILE
@@ -185,7 +185,8 @@ def track_results(recipe: Recipe, folder: Path, numbers: Mapping[str, float], st
 
 
 def shown_numbers(entry: HistoryEntry) -> dict[str, float]:
-    """An entry by transformers' own names, as train/loss and eval/acc."""
+    """An entry of the history as a tracker gets it, by transformers' own names, as train/loss and
+    eval/acc."""
     given = {
         "train/epoch": entry.epoch,
         "train/loss": entry.loss,

@@ -1,4 +1,5 @@
-"""How a training computes: number formats, attention on a CPU, and the random generators.
+"""How a training computes: number formats, attention on a CPU, the random generators, and computing
+that leaves them and the model undisturbed.
 
 Trained weights are float32; products with a 16-bit base are computed in its format.
 """
@@ -26,8 +27,8 @@ _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (d
 
 
 def compute_in_base_dtype(model: Any) -> int:
-    """Let LoRA layers over 16-bit weights multiply in those 16 bits, as autocast would; their
-    weights stay float32.
+    """The number format of LoRA's products: over 16-bit weights they are made in those 16 bits, as
+    autocast would; LoRA's weights stay float32.
 
     PEFT alone turns each layer's input into float32 and its sum back. Layers that are quantised,
     have a bias of their own, or are of another kind than plain LoRA (DoRA) stay PEFT's.
@@ -48,7 +49,7 @@ def is_autocast(base: BaseModel) -> bool:
 
 
 def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManager[Any]:
-    """The number formats of the forward pass.
+    """The number formats of a training's forward pass.
 
     Args:
         device: of the tensors; None: the base's.
@@ -57,14 +58,15 @@ def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManag
 
 
 def describe_precision(base: BaseModel, model: Any) -> str:
-    """In which formats an adapter is trained, as "base bfloat16, trained weights float32"."""
+    """In which number formats an adapter is trained, as "base bfloat16, trained weights
+    float32"."""
     trained = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
     kept = base.info.quantization or base.info.dtype
     return f"base {kept}, trained weights {' and '.join(sorted(trained))}"
 
 
 def float32_needed(pretrained: str, dtype: str, trained: str) -> InputError:
-    """The error for weights in fewer bits than float32, which can't be trained.
+    """The error for a number format of fewer bits than float32, in which weights can't be trained.
 
     Args:
         trained: which, in words.
@@ -132,7 +134,7 @@ def _is_slow(query: Any, *, learns: bool) -> bool:
 
 
 def random_state() -> dict[str, Any]:
-    """The generators of Python, numpy and PyTorch (of every device) as they are now.
+    """The random generators of Python, numpy and PyTorch (of every device) as they are now.
 
     Made of tensors, numbers and strings alone: `torch.load` reads it without running any code.
     """
@@ -169,8 +171,8 @@ def draws_undone() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; afterwards every module is as it was, and so is every random
-    generator."""
+    """Context in which a model computes without dropout; afterwards every module's mode is as it
+    was, and so is every random generator."""
     modes = [(module, module.training) for module in model.modules()]
     with draws_undone():
         model.eval()

@@ -71,18 +71,19 @@ def make_objective(base: BaseModel, preference: PreferenceSection | None = None)
 
 
 def count_targets(batch: Batch) -> list[int]:
+    """How many targets a batch of answers has."""
     return [int((batch["labels"] != -100).sum())]
 
 
 def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
-    """Rows [B, T], filled up from the right."""
+    """The rows of a batch as a tensor [B, T], filled up from the right."""
     width = max(map(len, rows))
     return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
 
 def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
-    """Batches of [B, T]: right padding; `labels` are aligned with the logits (label t is the token
-    at t + 1)."""
+    """For answers: rows become batches of [B, T]: right padding; `labels` are aligned with the
+    logits (label t is the token at t + 1)."""
 
     def collate(batch: Sequence[Example]) -> Batch:
         # A batch without rows, at the end of an epoch in several processes, still takes part in the
@@ -98,7 +99,7 @@ def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
 
 
 def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadExample]], Batch]:
-    """Batches of [B, T] with labels [B]."""
+    """For head labels: rows become batches of [B, T] with labels [B]."""
 
     def collate(batch: Sequence[HeadExample]) -> Batch:
         rows = [example.row for example in batch] or [
@@ -193,8 +194,8 @@ class PreferenceLoss:
 
 
 def make_pair_collate(pad_token_id: int) -> Callable[[Sequence[PairExample]], Batch]:
-    """Batches of [B, 2, T]: the chosen answer, then the rejected one; `reference` is [B, 2], NaN
-    where it is not computed."""
+    """For pairs: rows become batches of [B, 2, T]: the chosen answer, then the rejected one;
+    `reference` is [B, 2], NaN where it is not computed."""
 
     def collate(pairs: Sequence[PairExample]) -> Batch:
         rows: list[Example] = [row for pair in pairs for row in (pair.chosen, pair.rejected)]

@@ -75,7 +75,8 @@ def _put(values: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def follows_masks(model: Any) -> bool:
-    """Whether every layer of a model sees all that comes before, as far as a mask allows it."""
+    """Whether a model's batch can be packed: every layer sees all that comes before, as far as a
+    mask allows it."""
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False
     config = model.config.get_text_config(decoder=True)
@@ -87,7 +88,8 @@ def follows_masks(model: Any) -> bool:
 
 
 def passes_packing_on(model: Any) -> bool:
-    """Whether a model is known to pass its arguments on to attention, which then has the rows."""
+    """Whether a model's batch can be packed: it is known to pass its arguments on to attention,
+    which then has the rows."""
     attention = getattr(model.config, "_attn_implementation", None)
     given = getattr(model, "_supports_attention_backend", False)
     return attention == "sdpa" and given and follows_masks(model)

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 
 class PairLikelihoods:
-    """(model, inputs, labels) -> log p [B, 2] in nats of the chosen and the rejected answer of each
-    pair, summed over their tokens; inputs and labels are [B, 2, T].
+    """Log-likelihoods of pairs: (model, inputs, labels) -> log p [B, 2] in nats of the chosen and
+    the rejected answer of each pair, summed over their tokens; inputs and labels are [B, 2, T].
 
     Args:
         model: the transformers model, which may be wrapped by the time that it is called.
@@ -85,7 +85,7 @@ class PairLikelihoods:
 
 
 class JoinedRows(NamedTuple):
-    """Pairs as single rows of S tokens.
+    """Pairs of answers as single rows of S tokens, their prompt once.
 
     Attributes:
         ids: [B, S], prompt, chosen and rejected answer, without the last token of either.
@@ -103,7 +103,7 @@ class JoinedRows(NamedTuple):
 
 
 def join(ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> JoinedRows:
-    """Rows [B, 2, T] of the same prompt in each pair as single rows."""
+    """Pairs of answers [B, 2, T] as single rows, each with its prompt once."""
     last = (labels[:, 0] != -100).int().argmax(-1)[:, None]  # of the prompt, [B, 1]
     chosen, rejected = mask[:, 0].sum(-1)[:, None], mask[:, 1].sum(-1)[:, None]  # [B, 1] each
     length = chosen + rejected - last - 1

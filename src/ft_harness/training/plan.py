@@ -74,7 +74,7 @@ class TrainingSet:
 
 
 def of_kind(rows: Rows, kind: type[Row]) -> list[Row]:
-    """The rows of one kind: all or none, as a training has one kind."""
+    """Rows of one kind that an adapter is trained on: all or none, as a training has one kind."""
     return [row for row in rows if isinstance(row, kind)]
 
 
@@ -86,7 +86,8 @@ def build_training_set(
     form: PromptForm = PLAIN,
     folder: Path | None = None,
 ) -> TrainingSet:
-    """Examples of the train split and of (at most 500 docs of) validation.
+    """What an adapter is trained on: examples of the train split and of (at most 500 docs of)
+    validation.
 
     Args:
         folder: of the adapter that is made; what it goes on from is in its card when it is
@@ -135,8 +136,8 @@ def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
 
 
 def check_training_rows(data: TrainingSet, base: BaseModel) -> None:
-    """Refuse rows from which nothing would be learnt (the loss would be 0 and the run end well),
-    and tokens that the base has no row for.
+    """Refuse what an adapter can't be trained on: rows from which nothing would be learnt (the loss
+    would be 0 and the run end well), and tokens that the base has no row for.
 
     Raises:
         InputError: there are no rows, one has no target, or one has such a token.
@@ -194,8 +195,8 @@ def _made_of(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> di
 
 
 def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
-    """The card of the adapter if it is finished and made of the same things; None if it is still to
-    be trained.
+    """The card in a folder that holds this very adapter, finished and made of the same things; None
+    if it is still to be trained.
 
     Raises:
         InputError: a finished adapter that is made of other things; it is never overwritten.

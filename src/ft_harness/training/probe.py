@@ -59,13 +59,13 @@ def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe |
 
 
 def keep_probe(folder: Path, probe: Probe | None) -> None:
-    """Keep what was found next to the checkpoints: a continued run makes no probe."""
+    """Keep a probe next to the checkpoints: a continued run makes none."""
     if probe is not None:
         write_kept(folder / PROBE_FILE, probe)
 
 
 def read_probe(folder: Path) -> Probe | None:
-    """What was found; None: no probe was made.
+    """The probe that was kept next to the checkpoints; None: no probe was made.
 
     Raises:
         InputError: the file is damaged.
@@ -75,7 +75,7 @@ def read_probe(folder: Path) -> Probe | None:
 
 
 def is_worth(recipe: Recipe, rows: int) -> bool:
-    """Whether a training is long enough: the probe takes at most a twentieth of it."""
+    """Whether a training is long enough for a probe, which takes at most a twentieth of it."""
     steps = recipe.train.planned_steps(rows)
     return (
         steps >= LEAST_STEPS
@@ -84,8 +84,8 @@ def is_worth(recipe: Recipe, rows: int) -> bool:
 
 
 def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
-    """Take ten steps with the recipe's optimizer and learning rate on eight of the shorter rows,
-    and undo them.
+    """Probe a training: ten steps with the recipe's optimizer and learning rate on eight of the
+    shorter rows, undone afterwards.
 
     Weights, gradients and random generators are as before, to the bit.
 
@@ -140,7 +140,8 @@ def _probe(
 
 
 def judge(first: float, last: float, gradient: float) -> Probe:
-    """The verdict from the loss before and after ten steps and the norm of the first gradient."""
+    """The verdict of the probe, from the loss before and after ten steps and the norm of the first
+    gradient."""
     # In this order: without a gradient a loss near zero says nothing of the data.
     if not gradient:
         verdict = "no gradient"

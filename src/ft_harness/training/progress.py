@@ -1,5 +1,5 @@
-"""How far a training is: what a checkpoint knows beside weights, optimizer, schedule and random
-generators."""
+"""How far a training is, and which settings changed on the way: what a checkpoint knows beside
+weights, optimizer, schedule and random generators."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def read_changes(path: Path) -> list[SettingChange]:
-    """Settings of execution that changed on the way, of a folder of checkpoints.
+    """Which settings of execution changed while a training was on its way, as a folder of
+    checkpoints notes it.
 
     Raises:
         InputError: the file holds something else.
@@ -102,7 +103,7 @@ def read_changes(path: Path) -> list[SettingChange]:
 
 
 def not_this_training(checkpoint: Path, name: str) -> InputError:
-    """A file of a whole checkpoint that some other program wrote."""
+    """The fault of a checkpoint whose progress some other program wrote."""
     return InputError(
         f"{checkpoint / name}: not the state of this training at this step",
         "a checkpoint as ft-harness train wrote it",

@@ -64,7 +64,8 @@ def with_references(
 
 
 def write_references(plan: TrainingPlan, checkpoint: Path) -> None:
-    """Write them into a checkpoint; nothing where no pairs are learnt."""
+    """Write the reference's log-likelihoods into a checkpoint; nothing where no pairs are
+    learnt."""
     if plan.recipe.train.preference is not None:
         found = {
             name: torch.tensor([pair.reference for pair in getattr(plan.data, name)])

@@ -1,4 +1,5 @@
-"""Recipe -> adapter folder: LoRA or all weights, of words or a classification head."""
+"""One training from start to end: a plan -> an adapter folder, with LoRA or all weights, of words
+or a classification head."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
 
 def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -> Card:
-    """Train one adapter into its folder, or go on from its newest whole checkpoint; the base is
-    left as it was.
+    """One training from start to end, or on from the newest whole checkpoint, into its folder; the
+    base is left as it was.
 
     Raises:
         InputError: rows without targets, target modules that the model lacks, checkpoints of

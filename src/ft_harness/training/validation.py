@@ -1,4 +1,5 @@
-"""The validation split during training: its exact loss, the task's metrics, and the best weights.
+"""The validation split during training: its exact loss, the task's metrics, the best weights, and
+what each epoch came to.
 
 An evaluation comes before the checkpoint of its step, so that a checkpoint knows every evaluation
 up to it.
@@ -59,8 +60,8 @@ class EpochScorer:
 def measure_validation(
     base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any], share: Share
 ) -> tuple[float, Scores]:
-    """(the loss summed over all targets of the rows, divided by their number; the objective's own
-    scores), whatever the batches. Losses of answers and labels are in nats.
+    """Validation's (loss summed over all targets of the rows, divided by their number; the
+    objective's own scores), whatever the batches. Losses of answers and labels are in nats.
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's
     own stay as they are. Every process takes part in as many batches, some of them without rows: a
@@ -124,7 +125,8 @@ def load_best(
 
 
 def epochs_of(history: Sequence[HistoryEntry]) -> list[EpochSummary]:
-    """Each epoch's mean training loss, and its last evaluation; empty without training losses."""
+    """What each epoch came to: its mean training loss, and its last measure on validation; empty
+    without training losses."""
     summaries: list[EpochSummary] = []
     # An entry at epoch 1.0 is the last of the first epoch, and 1.0000001 is the same.
     for number in sorted({math.ceil(entry.epoch - _WHOLE) for entry in history}):

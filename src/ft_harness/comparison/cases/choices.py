@@ -1,4 +1,5 @@
-"""How the choices of an item are called."""
+"""What the choices of an item are called in cases: by the task's labels, by their answers, or by
+number."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ def name_choices(
 
 
 def read_labels(sample: Sample) -> list[str] | None:
-    """The names of the task's labels, if the doc has one for each choice; of a pair of answers the
-    fields that hold them."""
+    """The names of choices that the task's labels give, if the doc has one for each; of a pair of
+    answers the fields that hold them."""
     return _labels_of(sample, len(read_log_likelihoods(sample) or []))
 
 
@@ -55,7 +56,8 @@ def _labels_of(sample: Sample, choices: int) -> list[str] | None:
 
 
 def note_word(words: dict[str, str], sample: Sample) -> None:
-    """Add the word with which a label is answered, where this sample's answer tells it."""
+    """Add to the names of choices the word with which a label is answered, where this sample's
+    answer tells it."""
     values = read_log_likelihoods(sample) or []
     labels = _labels_of(sample, len(values))
     # the fields of a pair name an answer's place: there is no word that always stands for them

@@ -1,5 +1,4 @@
-"""Every item of a comparison with both answers, for readers who look further than the case
-sheet."""
+"""Every item of a comparison with both answers, as the case explorer lists them."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ _KEPT_START = 150
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one side made of an item.
+    """What one side made of a listed item.
 
     Attributes:
         text: None: no readable answer.
@@ -43,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item with both answers. Long texts are cut in the middle, see `cut`.
+    """One listed item with both answers. Long texts are cut in the middle, see `cut`.
 
     Attributes:
         slices: kind -> slice.
@@ -63,7 +62,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """Items of one comparison in the order of the base's samples.
+    """All items of one comparison, in the order of the base's samples.
 
     Attributes:
         metric: the one that decides the transitions.
@@ -84,7 +83,7 @@ def list_items(
     slice_by: Sequence[str] = (),
     written: Written | None = None,
 ) -> Listing | None:
-    """Items of every transition; None where nothing decides.
+    """All items of a comparison, of every transition; None where nothing decides.
 
     Of more than `limit` (at most 20,000) those of the sheet and those with a text in `written`
     come first, the others are drawn by their keys: the same ones for each adapter that is compared
@@ -166,8 +165,8 @@ def _answer(sample: Sample, metric: str) -> Answer:
 
 
 def cut_middle(text: str) -> str:
-    """A text of at most 600 characters as it is; of a longer one the first 150 and the last 450, a
-    mark in between."""
+    """A listed text of at most 600 characters as it is; of a longer one the first 150 and the last
+    450, a mark in between."""
     if len(text) <= SHOWN_CHARACTERS:
         return text
     kept = text[:_KEPT_START], text[_KEPT_START - SHOWN_CHARACTERS :]

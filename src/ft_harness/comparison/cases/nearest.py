@@ -1,5 +1,5 @@
-"""The training example that is nearest to each case, kept with the tuned evaluation for later
-reports."""
+"""Find the training example that is nearest to each case, and keep what was found with the tuned
+evaluation for later reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEXT_LIMIT = 2000  # characters of a training example that are kept
 
 
 class Nearest(Frozen):
-    """`nearest_training.json`."""
+    """`nearest_training.json`: the nearest training example of each case."""
 
     schema_version: Literal[1] = 1
     eval_id: str | None = Field(default=None, description="of the evaluation; null: not known")
@@ -74,7 +74,7 @@ def find_nearest(
 
 
 def case_texts(summary: CaseSummary) -> dict[str, dict[str, str]]:
-    """Item key -> text fields of each case that has any."""
+    """Item key -> the text fields by which a case's nearest training example is found."""
     return {case.item_key: case.texts for _, case in list_cases(summary) if case.texts}
 
 
@@ -89,7 +89,7 @@ def add_nearest(summary: CaseSummary, nearest: Nearest) -> CaseSummary:
 
 
 def read_nearest(evaluation: Evaluation) -> Nearest | None:
-    """What was kept in an evaluation's folder; None where nothing was.
+    """The nearest training examples that were kept in an evaluation's folder; None where none were.
 
     Raises:
         InputError: it is damaged, or of another evaluation.

@@ -17,7 +17,7 @@ class Reply(Frozen):
 
 
 def find_replies(base: Evaluation, tuned: Evaluation) -> list[Reply]:
-    """The replies of both; nothing where they were not kept.
+    """The replies of base and tuned; nothing where they were not kept.
 
     Raises:
         InputError: a file of theirs is damaged.

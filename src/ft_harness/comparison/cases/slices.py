@@ -1,5 +1,5 @@
-"""What became of base to tuned in parts of a test set: by length, overlap, negation, ... and by a
-user's own field."""
+"""Cut a test set into slices (by length, overlap, negation, ... and by a user's own field), and
+test what became of base to tuned in each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FLAGS = {  # score of a generated answer -> (kind of slice, definition)
 
 
 class Slice(Numerous):
-    """Some of the items, and what became of them."""
+    """One slice of a test set: some of the items, and what became of them."""
 
     kind: str = Field(description="what they were sliced by")
     value: str
@@ -57,7 +57,7 @@ class Slice(Numerous):
 
 
 def tag_items(values: Values, trait: Trait) -> Tags:
-    """The slice of this trait that each item is in: its category, or the quarter of the items that
+    """For one trait, the slice that each item is in: its category, or the quarter of the items that
     its number is in.
 
     Quarters are named by the smallest and the largest number in them; equal numbers are never
@@ -102,8 +102,8 @@ def _name_ranges(ranges: Sequence[Array], unit: str) -> list[str]:
 
 
 def tag_flags(pairs: Pairs) -> dict[str, tuple[Tags, str]]:
-    """Kind -> (tags, definition) of the ways in which an answer can be no good: in base, tuned,
-    both or neither."""
+    """Kind -> (tags, definition) of the slices by answers that can be no good: in base, tuned, both
+    or neither."""
     found: dict[str, tuple[Tags, str]] = {}
     for score, (kind, definition) in _FLAGS.items():
         base, tuned = (side[:, 0] == 1 for side in pairs.statistics(score))
@@ -188,7 +188,7 @@ def _judge(made: Slice, p_adjusted: float) -> Slice:
 
 
 def check_categories(field: str, tags: Tags) -> None:
-    """Refuse a field that is no category.
+    """Refuse a user's field that has too many values to slice by.
 
     Raises:
         InputError: it has more than 30 values.

@@ -1,5 +1,5 @@
-"""Case sheets: how many items are in each transition, and a few of each to read with all that is
-known of them."""
+"""The case sheet of a comparison: how many items are in each transition, and which few of each are
+read, with all that is known of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PER_CLASS = 3  # items on average; fewer are no classes but answers in free tex
 
 
 class Choice(Numerous):
-    """One answer that the models chose from."""
+    """Of a case in a sheet: one answer that the models chose from."""
 
     name: str
     base: float | None = Field(description="log-likelihood of all its tokens, in nats")
@@ -47,7 +47,7 @@ class Choice(Numerous):
 
 
 class NearestExample(Frozen):
-    """The training example that has most content words in common with an item."""
+    """Of a case in a sheet: the training example that has most content words in common with it."""
 
     text: str = Field(description="its text fields, a line each")
     answer: str
@@ -55,7 +55,7 @@ class NearestExample(Frozen):
 
 
 class Case(Numerous):
-    """One item with both answers."""
+    """One item of a case sheet, with both answers."""
 
     item_key: str
     prompt: str
@@ -88,7 +88,8 @@ class Case(Numerous):
 
 
 class CaseSummary(Frozen):
-    """Items by transition. Items without a score on either side are in no transition."""
+    """The case sheet: items by transition. Items without a score on either side are in no
+    transition."""
 
     counts: dict[Transition, int] | None = Field(
         description="null: no metric of the task says right or wrong"
@@ -116,7 +117,7 @@ class CaseSummary(Frozen):
 
 
 def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0) -> CaseSummary:
-    """The transitions of all items, and the cases to read.
+    """Make the case sheet: the transitions of all items, and the cases to read.
 
     Counts come from the columns of scores; only the samples of the cases are read. Which cases are
     chosen depends on item keys and the seed, not on the order of the items, so that comparisons
@@ -165,9 +166,9 @@ def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0)
 
 
 def draw(items: Rows, golds: Sequence[str]) -> list[int]:
-    """Up to 6 of the items, which come in the order in which they are drawn: the first of each gold
-    answer, then the second of each, and so on. Only the first 2,000 are looked at; `golds` has the
-    gold answer of every item."""
+    """Which items a case sheet shows: up to 6 of those given, in the order in which they are drawn:
+    the first of each gold answer, then the second of each, and so on. Only the first 2,000 are
+    looked at; `golds` has the gold answer of every item."""
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
     # The count of a gold answer so far ranks first: one item of each class before a second one of
@@ -232,7 +233,7 @@ def _make_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list
 
 
 def change_cases(summary: CaseSummary, change: Callable[[Case], Case]) -> CaseSummary:
-    """The summary with every case of its sheet changed."""
+    """The case sheet with every case changed."""
     cases = summary.cases and {
         name: [change(case) for case in found] for name, found in summary.cases.items()
     }
@@ -240,7 +241,7 @@ def change_cases(summary: CaseSummary, change: Callable[[Case], Case]) -> CaseSu
 
 
 def list_cases(summary: CaseSummary) -> list[tuple[Transition, Case]]:
-    """Every case of the sheet with its transition."""
+    """Every case of a sheet with its transition."""
     return [
         (transition, case) for transition, cases in (summary.cases or {}).items() for case in cases
     ]

@@ -1,4 +1,4 @@
-"""`cases.csv`: the sheets as a table with a column `why` that a person fills in and that later
+"""`cases.csv`: case sheets as a table with a column `why` that a person fills in and that later
 reports keep."""
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The sheet of one comparison."""
+    """One comparison's rows of `cases.csv`."""
 
     base: Record
     tuned: Record

@@ -54,8 +54,8 @@ class Tagged:
 def tag_pairs(
     summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()
 ) -> Tagged:
-    """The items with their slices. The base's samples are read; of more than 20,000 items so many
-    are drawn.
+    """The paired items with their slices. The base's samples are read; of more than 20,000 items so
+    many are drawn.
 
     A kind that parts nothing, because all items are in one slice, is left out, and so are fields of
     `slice_by` that no doc has.
@@ -89,8 +89,8 @@ def tag_pairs(
 def add_slices(
     summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()
 ) -> CaseSummary:
-    """The summary with its slices, and with the slices that each case is in; as it is where nothing
-    decides.
+    """The case sheet with its slices, and with the slices that each case is in; as it is where
+    nothing decides.
 
     Raises:
         InputError: samples can't be read, or a field has more than 30 values.

@@ -1,4 +1,5 @@
-"""What an item is like: pure functions of a sample, by which items are put into slices.
+"""The traits by which items are put into slices, and what they are computed from (words, fields,
+likelihoods): pure functions of a sample.
 
 The lists of words are ours and short: a trait is a hint where to look, not a linguistic analysis.
 """
@@ -73,8 +74,8 @@ def content_words(text: str) -> set[str]:
 
 
 def find_text_fields(samples: Iterable[Sample]) -> list[str]:
-    """Doc fields that are texts and occur in nearly all prompts, in the prompt's order; not the
-    answer's own field."""
+    """Doc fields whose texts traits are computed from: those that occur in nearly all prompts, in
+    the prompt's order; not the answer's own field."""
     # Read from the prompts themselves: a task's template may build a field's text in any way, and
     # need not name the field.
     looked_at = list(islice(samples, _LOOKED_AT))
@@ -90,18 +91,18 @@ def find_text_fields(samples: Iterable[Sample]) -> list[str]:
 
 
 def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
-    """The texts of these fields; what is no text is left out."""
+    """The texts of these fields of an item's doc; what is no text is left out."""
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
 
 
 def join_fields(texts: Mapping[str, str]) -> str:
-    """The texts of several fields, a line each."""
+    """The texts of several fields of an item's doc, a line each."""
     return "\n".join(texts.values())
 
 
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
-    """The log-likelihood of each choice in nats; None where the model did not choose between
-    several."""
+    """The log-likelihood of each choice of an item in nats; None where the model did not choose
+    between several."""
     pairs = [
         response
         for response in sample.responses
@@ -113,14 +114,15 @@ def read_log_likelihoods(sample: Sample) -> list[float] | None:
 
 
 def find_margin(log_likelihoods: Iterable[float]) -> float | None:
-    """The best minus the second best; None for fewer than two."""
+    """A trait's value: how sure a model was of its choice, the best log-likelihood minus the second
+    best; None for fewer than two."""
     best = sorted(log_likelihoods, reverse=True)[:2]
     return best[0] - best[1] if len(best) == 2 else None
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One thing that items are sliced by.
+    """One property of items that they are sliced by.
 
     Attributes:
         definition: what it is, for the reader.
@@ -188,7 +190,7 @@ def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trai
 
 
 def field_kind(name: str) -> str:
-    """What slices by a user's own field are called."""
+    """What the trait by a user's own field is called."""
     return f"{name} (field)"
 
 
@@ -219,15 +221,15 @@ def _text_traits(field: str) -> list[Trait]:
 
 
 def overlap_share(first: str, last: str) -> float | None:
-    """Share of the last text's content words that also occur in the first; None where it has
-    none."""
+    """A trait's value: share of the last text's content words that also occur in the first; None
+    where it has none."""
     words = content_words(last)
     return len(words & content_words(first)) / len(words) if words else None
 
 
 def find_question_type(text: str, *, is_question: bool) -> str | None:
-    """What a folded text asks for; None where it is no question (has no question mark at its end),
-    unless it is said to be one."""
+    """A trait's value: what a folded text asks for; None where it is no question (has no question
+    mark at its end), unless it is said to be one."""
     if not is_question and not text.rstrip().endswith(
         "?"
     ):  # NFKC has made ? of the full-width mark

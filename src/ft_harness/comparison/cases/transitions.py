@@ -1,4 +1,5 @@
-"""What became of each item from base to tuned, and what was taken for what."""
+"""Which items were corrected or broken from base to tuned, and which labels were taken for which
+(confusion)."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ def _confusion(statistics: Array) -> list[list[int]]:
 
 
 def find_deciding(names: Collection[str]) -> str | None:
-    """The metric that says what became of an item: right or wrong, else better or worse; None:
-    neither is there."""
+    """The metric that says which items were corrected or broken: right or wrong, else better or
+    worse; None: neither is there."""
     return next((name for name in (*DECIDING_METRICS, *GRADED_METRICS) if name in names), None)
 
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 
 class ScoredAnswer(tuple[float, bool]):
-    """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens`
-    tokens."""
+    """The back-end's result for a given answer of `tokens` tokens: (log-likelihood in nats, whether
+    greedy decoding gives it)."""
 
     tokens: int
     failed: str | None = None
 
 
 class ScoredText(float):
-    """Log-likelihood in nats of a running text of `tokens` tokens."""
+    """The back-end's result for a running text of `tokens` tokens: its log-likelihood in nats."""
 
     tokens: int
     failed: str | None = None
 
 
 class GeneratedText(str):
-    """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks
-    tokens."""
+    """The back-end's generated answer; `truncated` if neither EOS nor a stop string ended it within
+    max_gen_toks tokens."""
 
     truncated: bool
     failed: str | None = None

@@ -1,5 +1,5 @@
-"""The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and
-texts by the weights on this machine."""
+"""The lm-eval model `ft-causal`, and how `--model_args` load it: lm-eval's own tokenisation and
+truncation, log-likelihoods and texts by the weights on this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROOF_LENGTH = 64
 
 
 def named_base(peft: str | None) -> str:
-    """The base model of an adapter that is named without a base.
+    """For `--model_args` with an adapter and no base: the base model that the adapter names.
 
     Raises:
         ConfigError: none is named.
@@ -162,7 +162,7 @@ class CausalLM(RequestLM):
 
 
 def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> CausalLM:
-    """`ft-causal` over a loaded base model, with or without adapter.
+    """The lm-eval model `ft-causal` over a loaded base model, with or without adapter.
 
     Args:
         batch_size: prompts of a batch at most; None: as memory allows.

@@ -36,8 +36,7 @@ from ft_harness.models.heads import (
     read_logits,
     read_texts,
 )
-from ft_harness.models.lm_eval_private.models import render_chat
-from ft_harness.models.lm_eval_private.tasks import chat_template_of
+from ft_harness.models.lm_eval_private.models import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
 from ft_harness.records import SEQ_CLS
 

@@ -1,4 +1,5 @@
-"""Generation arguments of a recipe, which override its task's."""
+"""The arguments of generation that a recipe gives over its task's: which are allowed, and whether
+prompts have room beside the answer."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ _SEARCHING = ("length_penalty", "early_stopping")
 
 
 class Decoding(BaseModel):
-    """Arguments of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose
-    tokens; not those that change what comes back, such as num_return_sequences."""
+    """The arguments of generation that a recipe may give: those of lm-eval (`until`,
+    `max_gen_toks`) and of transformers' generate that choose tokens; not those that change what
+    comes back, such as num_return_sequences."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -45,8 +47,8 @@ class Decoding(BaseModel):
 def problems(
     tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol]
 ) -> list[InputError]:
-    """Decoding for a task that generates nothing; arguments that are unknown, out of range, or
-    without effect."""
+    """Faults of a recipe's arguments of generation: the task generates nothing; they are unknown,
+    out of range, or without effect."""
     asked = sorted({name for protocol in protocols for name in protocol.decoding})
     if not asked:
         return []
@@ -74,7 +76,8 @@ def problems(
 def room_problems(
     tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
 ) -> list[InputError]:
-    """Faults of answers that may fill the whole context, so that no prompt fits before them.
+    """Faults of arguments of generation by which answers may fill the whole context, so that no
+    prompt fits before them.
 
     Args:
         context: what the model reads, in tokens.
@@ -85,6 +88,7 @@ def room_problems(
 
 
 def no_room(answer: int, context: int) -> InputError:
+    """The fault of a `max_gen_toks` that fills the whole context."""
     return InputError(
         f"max_gen_toks is {answer}, the context {context} tokens",
         "room for the prompt and the answer",
@@ -139,7 +143,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
 
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """Context in which transformers' refusal to generate is reported as a fault of the settings.
+    """Context in which transformers' refusal to generate is reported as a fault of the arguments.
 
     Args:
         name: of the model.

@@ -10,7 +10,7 @@ _BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
 
 
 class Continuation(NamedTuple):
-    """A generated text, cut before its first stop string.
+    """A generated text, cut where it ends: before its first stop string.
 
     Attributes:
         tokens: generated, without EOS and what comes after.

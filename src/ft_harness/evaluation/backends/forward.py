@@ -20,7 +20,7 @@ _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at
 
 
 class Inputs(NamedTuple):
-    """Tensors of a batch of B rows of T tokens behind P cached ones.
+    """Tensors of one batch of B rows of T tokens behind P cached ones.
 
     Attributes:
         ids: [B, T], padded from the right.
@@ -36,8 +36,8 @@ class Inputs(NamedTuple):
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer that keeps the first keys it is given, [1, heads, P, width], and joins them to
-    the later ones of any number of rows."""
+    """The cache of a prefix in one layer of the model: keeps the first keys it is given, [1, heads,
+    P, width], and joins them to the later ones of any number of rows."""
 
     def update(
         self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
@@ -165,8 +165,8 @@ def _token_scores(
 def score_batch(
     logits: Any, batch: Batch, answers: Sequence[Tokens]
 ) -> list[tuple[int, float, bool]]:
-    """(number, log-likelihood in nats, whether greedy decoding gives it) of each query that the
-    batch answers.
+    """Scores of one batch: (number, log-likelihood in nats, whether greedy decoding gives it) of
+    each query that it answers.
 
     Args:
         logits: [N, V] of the batch's kept positions, row by row.

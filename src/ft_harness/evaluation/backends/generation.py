@@ -53,7 +53,7 @@ _TURNS = 4  # greedy prompts of a batch for each that is written at once: answer
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt to continue, and how to continue it.
+    """A prompt that a generator continues, and how.
 
     Attributes:
         ids: the prompt's tokens, at least one.
@@ -79,7 +79,7 @@ class Prompt:
 
 
 class Generator:
-    """Continues prompts.
+    """Continues prompts by transformers' `generate`.
 
     A greedy or beam answer is the same in any batch up to float rounding: in float32 it differs
     where two tokens are equally likely to six digits, in 16 bits more often. A sampled one is drawn

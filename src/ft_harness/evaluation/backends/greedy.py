@@ -39,7 +39,7 @@ Fits = Callable[[Size], bool]
 
 
 class Read(NamedTuple):
-    """A prompt that was read.
+    """A prompt that was read before its greedy answer is written.
 
     Attributes:
         logits: [V], behind its last token.
@@ -52,7 +52,7 @@ class Read(NamedTuple):
 
 
 def read(scorer: Scorer, rows: list[Row]) -> Iterator[Read]:
-    """The prompts of some rows, read at once."""
+    """Read the prompts of some rows at once, before their greedy answers are written."""
     if not rows:
         return
     rows = sorted(rows, key=len, reverse=True)
@@ -72,7 +72,7 @@ def read(scorer: Scorer, rows: list[Row]) -> Iterator[Read]:
 
 
 def next_rows(waiting: deque[Row], prompts: int, fits: Fits) -> list[Row]:
-    """Take the next rows to be read at once, with at most this many prompts in all."""
+    """The next rows whose prompts are read at once, with at most this many prompts in all."""
     rows: list[Row] = []
     width = count = 0
     while waiting and (count := count + len(waiting[0].reads)) <= prompts:
@@ -84,7 +84,7 @@ def next_rows(waiting: deque[Row], prompts: int, fits: Fits) -> list[Row]:
 
 
 def read_all(scorer: Scorer, prompts: Sequence[Tokens], fits: Fits) -> Any:
-    """A cache of [B, heads, T, D] in each layer, which holds all prompts, padded from the left."""
+    """Read all prompts into one cache of [B, heads, T, D] in each layer, padded from the left."""
     limits = Limits(branches=True, window=scorer.traits.window)
     waiting, width = deque(prompt_rows(prompts, limits)), max(map(len, prompts))
     layers: list[DynamicLayer] = []
@@ -108,7 +108,7 @@ def read_all(scorer: Scorer, prompts: Sequence[Tokens], fits: Fits) -> Any:
 
 
 class Text:
-    """A prompt with its answer so far.
+    """A prompt with its greedy answer so far.
 
     Attributes:
         number: of the prompt.
@@ -150,7 +150,7 @@ class Text:
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer that appends to each row after its own last column.
+    """The cache of greedy answers in one layer: appends to each row after its own last column.
 
     Attributes:
         keys, values: [slots, heads, columns, D].
@@ -182,7 +182,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
 
 
 class Slots:
-    """Answers that are being written.
+    """Greedy answers that are being written side by side.
 
     Attributes:
         most: slots in all.
@@ -255,12 +255,12 @@ class Slots:
 
 
 def columns_of(longest: int, tokens: int) -> int:
-    """Columns of a cache of slots; see `Slots`."""
+    """Columns of a cache of greedy answers; see `Slots`."""
     return longest + tokens + GUESSED
 
 
 class Writer:
-    """Writes greedy answers.
+    """Writes greedy answers to many prompts.
 
     Args:
         ended: answers so far, at least one token each -> which of them are at their end.

@@ -1,5 +1,5 @@
-"""How large a batch may be: free memory against the memory that a batch needs, by formula and
-without trying it out."""
+"""The memory budget of a batch in scoring: free memory against the memory that a batch needs, by
+formula and without trying it out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which tokens are computed, and in which batches: pure arithmetic on token ids, no model.
+"""Plan which tokens are computed, in which rows and batches: pure arithmetic on token ids, no
+model.
 
 A *query* asks for the log-likelihood of answer tokens after a stem (the prompt's tokens). A *row*
 is a tree of tokens: queries that begin alike share their first tokens, so that a prompt is there
@@ -24,7 +25,7 @@ Tokens = tuple[int, ...]
 
 
 class Query(NamedTuple):
-    """Answer tokens (at least one) to score after a stem (at least one)."""
+    """What is planned: answer tokens (at least one) to score after a stem (at least one)."""
 
     stem: Tokens
     answer: Tokens
@@ -36,13 +37,13 @@ class Query(NamedTuple):
 
 
 def rows_at_most(batch_size: int | str | None) -> int | None:
-    """lm-eval's `batch_size` as a bound; None: as memory allows, which is what "auto" and "auto:4"
-    ask for."""
+    """lm-eval's `batch_size` as a bound on rows; None: as memory allows, which is what "auto" and
+    "auto:4" ask for."""
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
 def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
-    """The query of a context and an answer of at most `max_length` tokens, cut from the left as
+    """Plan a context and an answer as a query of at most `max_length` tokens, cut from the left as
     lm-eval's `hf` does: the model reads `max_length` tokens, and one more is scored."""
     # lm-eval's own cut, to the token: a score must be that of stock lm-eval.
     kept = (*context, *answer)[-(max_length + 1) :]
@@ -51,7 +52,7 @@ def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> 
 
 @dataclass
 class Row:
-    """A tree of tokens, behind a prefix that isn't part of it.
+    """A planned row: a tree of tokens, behind a prefix that isn't part of it.
 
     Attributes:
         tokens, parents: of the nodes; a parent is an earlier node, or -1 for the first token.
@@ -115,7 +116,7 @@ def _alike(first: Tokens, second: Tokens) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on rows and batches.
+    """Limits on planned rows and batches.
 
     Attributes:
         branches: whether a row may hold sequences that part; else each is a plain sequence.
@@ -140,7 +141,7 @@ class Limits:
 
 
 def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -> list[Row]:
-    """Rows that answer numbered queries, without the first `skip` tokens, in which all agree.
+    """Plan rows that answer numbered queries, without the first `skip` tokens, in which all agree.
 
     In descending order a sequence that begins another comes right after it, and those that share
     most are neighbours, so that only the last row can hold a query.
@@ -166,7 +167,7 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
 
 
 def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
-    """Rows that hold numbered prompts, those with the longest prompt first."""
+    """Plan rows that hold numbered prompts, those with the longest prompt first."""
     # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
     # logits behind it.
     queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
@@ -196,8 +197,8 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
-    """For each different stem, the prefix that is worth a cache as many others begin with it; else
-    empty.
+    """Plan caches: for each different stem, the prefix that is worth one as many others begin with
+    it; else empty.
 
     A stem keeps at least one token of its own, which predicts the answer's first.
     """
@@ -212,7 +213,8 @@ def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
 
 
 class Batch(NamedTuple):
-    """Rows computed together, longest first, after a prefix that is computed before them."""
+    """A planned batch: rows computed together, longest first, after a prefix that is computed
+    before them."""
 
     prefix: Tokens
     rows: list[Row]
@@ -229,8 +231,8 @@ class Batch(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What a batch needs: padded rows x width tokens, behind `prefix` cached ones, `kept` of them
-    through the head."""
+    """The shape of a planned batch: padded rows x width tokens, behind `prefix` cached ones, `kept`
+    of them through the head."""
 
     rows: int
     width: int
@@ -241,7 +243,7 @@ class Size(NamedTuple):
 def make_batches(
     prefix: Tokens, rows: Sequence[Row], fits: Callable[[Size], bool], most: int | None = None
 ) -> list[Batch]:
-    """Batches of rows, longest first; a row that fits nowhere is a batch of its own.
+    """Plan batches of rows, longest first; a row that fits nowhere is a batch of its own.
 
     Args:
         fits: whether memory is enough for a batch.

@@ -16,7 +16,8 @@ B = TypeVar("B")
 
 @dataclass
 class Effort:
-    """What a back-end did to answer, counted in requests.
+    """What it took to answer when memory could run out, counted in requests: computed, reused,
+    failed, budgets halved.
 
     Attributes:
         computed: by the model.
@@ -38,8 +39,8 @@ class Effort:
 
 @dataclass
 class Allowance:
-    """Bytes that a batch may take where memory ran out before, for each class of lengths (powers of
-    two)."""
+    """The smaller batches after memory ran out: bytes that one may take, for each class of lengths
+    (powers of two)."""
 
     effort: Effort
     _limits: dict[int, int] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Allowance:
 
 
 class Work(Protocol[B]):
-    """Numbered requests that are computed in batches."""
+    """Numbered requests that are computed in batches, smaller ones when memory runs out."""
 
     def numbers(self, batch: B) -> list[int]:
         """The requests that a batch answers."""
@@ -84,8 +85,8 @@ class Work(Protocol[B]):
 def in_parts(
     batch: B, work: Work[B], allowance: Allowance, effort: Effort
 ) -> Iterator[Mapping[int, Any]]:
-    """The responses of a batch, part by part where memory isn't enough for all; None for an item
-    that doesn't fit."""
+    """The responses of a batch, part by part where memory runs out for all; None for an item that
+    doesn't fit."""
     waiting = [batch]
     while waiting:
         part = waiting.pop()

@@ -1,4 +1,5 @@
-"""Our back-ends among lm-eval's models, by the names that `--model` takes."""
+"""Our back-ends among lm-eval's models, by the names that `--model` takes; and which of them
+answers for a base."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ MODELS: dict[str, type[CausalLM | ClassifierLM | ServerLM]] = {
 
 
 def back_end(base: BaseModel) -> str:
-    """The back-end that answers for a base, and its softmax dtype or its servers' program."""
+    """Which of our back-ends answers for a base, by name, and its softmax dtype or its servers'
+    program."""
     if isinstance(base, ServedBase):
         return f"ft-server ({base.engine})"
     return BACK_END if base.head is None else HEAD_BACK_END

@@ -39,7 +39,7 @@ Score = tuple[float, bool]
 
 
 class Scorer:
-    """Scores queries in batches.
+    """Scores queries in batches by a model on this machine.
 
     Attributes:
         traits: the fast ways that are used; the check before the first batch may disable some.
@@ -297,8 +297,8 @@ class _QueryWork:
 
 
 def probe(queries: Sequence[Query]) -> list[Query]:
-    """Queries that go through all that is quick: a cached prefix, padding, branches that part late,
-    one token.
+    """Queries that try whether the fast way gives the plain way's scores: a cached prefix, padding,
+    branches that part late, one token.
 
     Built of the first different tokens of real ones, repeated where there are too few: as many
     stems as a cached prefix needs, of 10 and 11 tokens of which 9 are common, and one other. The

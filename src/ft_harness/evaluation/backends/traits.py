@@ -21,7 +21,7 @@ _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 @dataclass(frozen=True)
 class Traits:
-    """What may be done with a model.
+    """What may be done with a model, as far as its architecture allows it.
 
     Attributes:
         keeps: `forward` computes the logits of chosen positions only.
@@ -45,7 +45,8 @@ class Traits:
 
 @cache
 def cache_argument() -> str:
-    """The argument of `forward` that takes a cache; transformers 5.24 gave it another name."""
+    """The argument of a model's `forward` that takes a cache; transformers 5.24 gave it another
+    name."""
     return "cache" if Version(version("transformers")) >= Version("5.24") else "past_key_values"
 
 

@@ -173,7 +173,7 @@ _CHECKS: tuple[Check, ...] = (
 
 
 def problems(adapter: AdapterFolder) -> list[FtHarnessError]:
-    """The first fault of the adapter's configuration, before PEFT reads it."""
+    """The first fault of `adapter_config.json`, before PEFT reads it."""
     path = adapter.path / CONFIG_FILE
     try:
         config = adapter.config
@@ -210,7 +210,7 @@ def _expressions(config: dict[str, Any]) -> list[str]:
 
 
 def peft_config(adapter: AdapterFolder) -> Any:
-    """The adapter's configuration as PEFT's object.
+    """`adapter_config.json` as PEFT's object.
 
     A stranger's expression for module names isn't run: the names are those in the weight file.
 
@@ -254,8 +254,8 @@ def _from_weights(adapter: AdapterFolder, field: str) -> dict[str, Any]:
 
 
 def unread(adapter: AdapterFolder) -> list[str]:
-    """One sentence on fields that were left out: empty ones that this PEFT doesn't know, and
-    expressions of an adapter without a card."""
+    """One sentence on fields of `adapter_config.json` that were left out: empty ones that this PEFT
+    doesn't know, and expressions of an adapter without a card."""
     unknown, expressions = _unknown(adapter.config), _expressions(adapter.config)
     found = []
     if unknown:

@@ -1,5 +1,5 @@
-"""Whether an adapter's weights belong to a base: keys, shapes and values, on a model without
-weights of its own."""
+"""Whether an adapter's weights belong to a base: keys, trained modules, shapes and values, on a
+model without weights of its own."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def trained_parameters(adapter: AdapterFolder) -> int:
 
 
 def copied_names(key: str) -> str:
-    """The base's name of a parameter that a PEFT file holds whole, as with resized or targeted
-    embeddings."""
+    """The base's names of parameters that an adapter's weights hold whole, as with resized or
+    targeted embeddings."""
     return key.removeprefix(_INNER).replace(".base_layer.", ".")
 
 
 def trained_modules(adapter: AdapterFolder) -> set[str]:
-    """Names of the modules that the adapter brings a trained copy of, as its configuration has
-    them."""
+    """Names of the base's modules of which the adapter's weights hold a trained copy, as its
+    configuration has them."""
     # PEFT's own names for this type of task
     heads = {"classifier", "score"} if adapter.config.get("task_type") == SEQ_CLS else set()
     return heads | {str(name) for name in adapter.config.get("modules_to_save") or []}
 
 
 def is_trained(parameter: str, modules: Collection[str]) -> bool:
-    """Whether a parameter lies in a trained module: PEFT copies every module whose full name ends
-    in one of these."""
+    """Whether a parameter of the base is replaced by the adapter's trained copy of a module: PEFT
+    copies every module whose full name ends in one of these."""
     parts = parameter.split(".")
     outer = [".".join(parts[:depth]) for depth in range(1, len(parts))]
     return any(name.endswith(each) for name in outer for each in modules)
@@ -194,7 +194,7 @@ def _shape_fault(place: str, stored: tuple[int, ...], shape: tuple[int, ...]) ->
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """The tensors of a file.
+    """The tensors of an adapter's file.
 
     Raises:
         InputError: damaged.
@@ -207,7 +207,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def nonfinite_problems(adapter: AdapterFolder, tensors: Mapping[str, Any]) -> list[FtHarnessError]:
-    """The first tensor that holds NaN or infinity."""
+    """The first tensor of an adapter that holds NaN or infinity."""
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     return [
         NonFiniteError(

@@ -21,7 +21,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 
 @dataclass(frozen=True)
 class BaseName:
-    """Which model an adapter is asked to run on.
+    """Which base model an adapter folder is checked for.
 
     Attributes:
         pretrained: hub id, folder or 'bundled', as given.
@@ -40,7 +40,7 @@ def problems(
     *,
     head: bool = False,
 ) -> list[FtHarnessError]:
-    """Faults of an adapter folder that show before a model is loaded.
+    """Faults of an adapter folder for a base model that show before a model is loaded.
 
     Args:
         form: how prompts are rendered; None: not looked at.
@@ -72,7 +72,8 @@ def problems(
 
 
 def weight_problems(adapter: AdapterFolder, empty: Any) -> list[FtHarnessError]:
-    """Faults of the trained weights for a base.
+    """Faults of an adapter folder's weights for a base model, of either kind: an adapter's or all
+    of a model's.
 
     Args:
         empty: the base on the meta device; it is used up.
@@ -166,7 +167,8 @@ def _other_prompts(adapter: AdapterFolder, form: PromptForm) -> list[FtHarnessEr
 
 
 def other_base(adapter: AdapterFolder, base: BaseName) -> tuple[list[FtHarnessError], list[str]]:
-    """(the fault if the adapter can be shown to be another model's, what could not be checked)."""
+    """Whether an adapter folder is of another base model: (the fault if that can be shown, what
+    could not be checked)."""
     card = adapter.card
     if card is None:
         return _compare_names(adapter, base)
@@ -231,8 +233,8 @@ def _shown(adapter: AdapterFolder, trained: str, asked: str, named: str) -> Inpu
 
 
 def unchecked(adapter: AdapterFolder, base: BaseName, tokenizer: Any, rows: int) -> list[str]:
-    """What could not be checked of an adapter without faults, one sentence each; empty for one of
-    ours.
+    """What could not be checked of an adapter folder without faults, one sentence each; empty for
+    one of ours.
 
     Args:
         tokenizer: the base's.

@@ -13,7 +13,7 @@ from ft_harness.processes import is_part
 
 @dataclass(frozen=True)
 class Originals:
-    """What a base model consists of.
+    """What a base model consisted of before.
 
     Attributes:
         modules: by name.
@@ -25,7 +25,8 @@ class Originals:
 
 
 def remember(model: Any, *, all_weights: bool = False) -> Originals:
-    """Keep what an adapter may change in a base model: its modules and its biases.
+    """Keep a base model as it was before: what an adapter may change in it, its modules and its
+    biases.
 
     Args:
         all_weights: keep copies of all weights, which takes their memory once more.
@@ -39,8 +40,8 @@ def remember(model: Any, *, all_weights: bool = False) -> Originals:
 
 
 def put_back(model: Any, originals: Originals) -> None:
-    """Make a base model what it was: PEFT's `unload` leaves trained copies of `modules_to_save` and
-    trained biases in it."""
+    """Give a base model back as it was: PEFT's `unload` leaves trained copies of `modules_to_save`
+    and trained biases in it."""
     modules = originals.modules
     for name, module in modules.items():
         parent, _, child = name.rpartition(".")

@@ -24,7 +24,7 @@ _LINEAR = (torch.nn.Linear, Conv1D)
 def lora_config(
     adapter: AdapterSection, head_modules: Sequence[str] = (), model: Any = None
 ) -> Any:
-    """PEFT's configuration of an adapter.
+    """A recipe's adapter section as PEFT's LoraConfig.
 
     Args:
         head_modules: modules of a classification head, which are trained and saved whole.
@@ -91,7 +91,8 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def dora_problems(where: str) -> list[InputError]:
-    """DoRA reads the base's weights; on a CPU, PEFT's reading of 8-bit ones loses their scales.
+    """Faults of a recipe's DoRA, which reads the base's weights; on a CPU, PEFT's reading of 8-bit
+    ones loses their scales.
 
     Args:
         where: what asks for it.

@@ -33,7 +33,8 @@ _TEXTS = (
 def compare(
     folder: Path, tokenizer: Any, rows: int, form: PromptForm | None
 ) -> tuple[list[FtHarnessError], list[str]]:
-    """(faults, what could not be checked) of the folder's tokenizer compared with the base's.
+    """(faults, what could not be checked) of an adapter folder's tokenizer compared with the
+    base's.
 
     Args:
         tokenizer: the base's.
@@ -118,8 +119,8 @@ def _fault(path: Path, what: str, tokens: list[str]) -> InputError:
 
 
 def own_ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """Tokens that end an answer by the folder's tokenizer or generation settings, and don't by the
-    base's tokenizer."""
+    """Tokens that end an answer by an adapter folder's tokenizer or generation settings, and don't
+    by the base's tokenizer."""
     found: set[int] = set()
     config, generation = folder / TOKENIZER_SETTINGS, folder / "generation_config.json"
     end = _text_of(read_json(config).get("eos_token")) if config.is_file() else None

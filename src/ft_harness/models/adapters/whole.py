@@ -11,7 +11,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 
 
 def problems(adapter: AdapterFolder, empty: Any) -> list[FtHarnessError]:
-    """Faults of the weights: names both ways, shapes, values.
+    """Faults of a fully trained model's weights: names both ways, shapes, values.
 
     Args:
         empty: the base on the meta device.
@@ -36,6 +36,6 @@ def problems(adapter: AdapterFolder, empty: Any) -> list[FtHarnessError]:
 
 
 def load(adapter: AdapterFolder, model: Any) -> None:
-    """Put the trained weights into the base, in place."""
+    """Put the weights of a fully trained model into the base, in place."""
     # not strict, as tied weights are saved once; `problems` compared the names
     model.load_state_dict(read_tensors(adapter.weights), strict=False)

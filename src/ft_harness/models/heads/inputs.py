@@ -30,7 +30,8 @@ class HeadInput(NamedTuple):
 
 
 def read_texts(doc: Mapping[str, Any], text_fields: Sequence[str] | None, prompt: str) -> Texts:
-    """The texts of a doc: its fields, or the rendered prompt where no fields are named.
+    """The texts of a doc that a head reads: its fields, or the rendered prompt where no fields are
+    named.
 
     Raises:
         InputError: a field is missing or holds no text.
@@ -51,7 +52,8 @@ def read_texts(doc: Mapping[str, Any], text_fields: Sequence[str] | None, prompt
 def encode_texts(
     tokenizer: Any, texts: Sequence[Texts], max_length: int, *, from_left: bool = False
 ) -> list[HeadInput]:
-    """Token ids of each item's texts, at most `max_length` of them; special tokens are never cut.
+    """Token ids of the texts that a head reads, at most `max_length` of each item; special tokens
+    are never cut.
 
     A prompt that opens with BOS, as chat templates write it, is given no special tokens.
 
@@ -97,7 +99,7 @@ def _cut(
 
 
 def make_batch(rows: Sequence[HeadInput], pad: int, *, types: bool) -> dict[str, Any]:
-    """Tensors [B, T] of `forward`, padded from the right.
+    """Rows for a head as tensors [B, T] of `forward`, padded from the right.
 
     Args:
         types: whether the model reads token type ids.
@@ -117,7 +119,7 @@ def make_batch(rows: Sequence[HeadInput], pad: int, *, types: bool) -> dict[str,
 
 
 def read_logits(model: Any, head: Head, tokenizer: Any, rows: Sequence[HeadInput]) -> Any:
-    """Logits [B, labels] of one batch in float32, without gradients."""
+    """A head's logits [B, labels] of one batch in float32, without gradients."""
     batch = make_batch(rows, tokenizer.pad_token_id, types=head.reads_types)
     with torch.inference_mode():
         return model(

@@ -1,4 +1,5 @@
-"""The head that a task needs: one output for each choice, under the task's names."""
+"""Plan the head that a task needs: one output for each choice, named by the task's or the data's
+class names; and whether a checkpoint's own head is that one."""
 
 from __future__ import annotations
 
@@ -55,8 +56,8 @@ def plan_head(
 def class_names(
     doc: Mapping[str, Any], choices: Iterable[Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(answers, labels) of a doc's choices; the labels are the data's own names for them, or the
-    answers where it has none."""
+    """For a planned head: (answers, labels) of its classes, from a doc's choices; the labels are
+    the data's own names for them, or the answers where it has none."""
     answers = tuple(str(choice).strip() for choice in choices)
     labels = doc.get("label_names")
     named = isinstance(labels, list) and len(labels) == len(answers)
@@ -66,7 +67,7 @@ def class_names(
 def problems(
     recipe: Recipe, tasks: Iterable[ConfigurableTask], config: Any
 ) -> list[FtHarnessError]:
-    """Faults of a recipe with a head that show before a model is loaded: the first one.
+    """Faults of a recipe with a head that show while it is planned: the first one.
 
     Args:
         config: the base model's configuration; None: unknown.
@@ -102,8 +103,8 @@ def _check_docs(task: ConfigurableTask, plan: HeadPlan) -> None:
 
 
 def claims_head(config: Any) -> bool:
-    """Whether a model's configuration says that its checkpoint holds a trained classification
-    head."""
+    """Whether, by its configuration, a base model's checkpoint holds a trained classification head,
+    so that the planned one need not be drawn."""
     return any(
         name.endswith("ForSequenceClassification")
         for name in getattr(config, "architectures", None) or ()

@@ -1,4 +1,5 @@
-"""What a classification head is: its labels, the fields that it reads, its drawn weights."""
+"""The two types of a classification head: as a task needs it (labels, fields that it reads), and as
+a loaded base has it (modules, drawn weights)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """The head that a task needs.
+    """The type of a head as a task needs it: its labels, the fields that it reads, its seed.
 
     Attributes:
         labels: a name for each class, in the order of the task's choices.
@@ -28,7 +29,7 @@ class HeadPlan:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a loaded base model.
+    """The type of a head as a loaded base model has it.
 
     Attributes:
         modules: full names of its modules; an adapter trains and saves them whole.

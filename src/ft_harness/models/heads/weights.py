@@ -28,7 +28,8 @@ _HUB = ("revision", "trust_remote_code")
 def load(
     folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]
 ) -> tuple[Any, Head]:
-    """A transformers sequence classification model; what the checkpoint lacks of its head is drawn.
+    """Load a transformers sequence classification model; what the checkpoint lacks of its head is
+    drawn.
 
     The head computes in float32 whatever the base's dtype, and is never quantised.
 
@@ -92,8 +93,8 @@ def _unquantised(config: Any) -> list[str]:
 
 
 def own_modules(model: Any) -> tuple[str, ...]:
-    """Names of the modules with weights of a sequence classification model that are not in its
-    backbone."""
+    """Names of the modules of a sequence classification model that are its head: with weights, and
+    not in its backbone."""
     children = (
         (name, child) for name, child in model.named_children() if name != model.base_model_prefix
     )
@@ -109,8 +110,8 @@ def _absent(model: Any, missing: Iterable[str]) -> tuple[str, ...]:
 def misfits(
     name: str, model: Any, report: Mapping[str, Any], *, head: bool
 ) -> list[FtHarnessError]:
-    """Tensors of a checkpoint that aren't those of the model, by transformers' report of loading:
-    missing, of other shapes, or of no use.
+    """After a model with a head was loaded: tensors of its checkpoint that aren't those of the
+    model, by transformers' report of loading: missing, of other shapes, or of no use.
 
     Args:
         name: of the model, for the message.
@@ -231,8 +232,8 @@ def _hash(tensors: Mapping[str, Any]) -> str:
 
 
 def write_init(folder: Path, model: Any, head: Head) -> None:
-    """Write the drawn weights of a loaded base into an adapter's folder; nothing where none were
-    drawn."""
+    """Write the drawn weights of a loaded base's head into an adapter's folder; nothing where none
+    were drawn."""
     if head.drawn:
         write_bytes(folder / HEAD_FILE, save(_tensors(model, head.drawn), _about(head.plan)))
 
@@ -270,14 +271,14 @@ def drawn_labels(path: Path) -> tuple[str, ...]:
 
 
 def find_init(folder: Path, plan: HeadPlan) -> Path | None:
-    """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None:
-    draw anew."""
+    """The file of a head's drawn weights in an adapter's own folder, if it was drawn for this plan;
+    None: draw anew."""
     path = folder / HEAD_FILE
     return path if path.is_file() and _metadata(path) == _about(plan) else None
 
 
 def read_init(path: Path) -> dict[str, Any]:
-    """The drawn weights of a file.
+    """The drawn weights of a head, from their file.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -301,8 +302,8 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
-    """An adapter's head must be trained, from the very one that the base has; returns what can't be
-    checked, one line each.
+    """An adapter's head weights must be trained, from the very head that the base has; returns what
+    can't be checked, one line each.
 
     Args:
         config: the adapter's PEFT configuration.

@@ -30,7 +30,7 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
 
 
 def saving_with(tracker: type) -> AbstractContextManager[None]:
-    """Context in which the command writes its files through `tracker`."""
+    """Context in which lm-eval's command writes its files through `tracker`."""
     return _replaced(loggers, "EvaluationTracker", tracker)
 
 

@@ -1,4 +1,4 @@
-"""lm-eval's `hf` model: its rendering of chats, and hooks with public names."""
+"""lm-eval's `hf` model: its chat templates, and hooks with public names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from lm_eval.api.model import TemplateLM
 from lm_eval.models.huggingface import HFLM
 
 from ft_harness.models import transformers_private  # noqa: F401  # it replaces what lm-eval uses
@@ -15,9 +16,15 @@ from ft_harness.models.lm_eval_private import tasks  # noqa: F401  # likewise
 def render_chat(
     tokenizer: Any, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
-    """Messages as text, as lm-eval's `hf` model renders them."""
+    """Messages as text, as the chat template of lm-eval's `hf` model gives them."""
     lm = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
     text: str = HFLM.apply_chat_template(lm, chat_history, add_generation_prompt)
+    return text
+
+
+def chat_template_of(lm: Any, choice: bool | str) -> str | None:
+    """The text of the chat template that lm-eval's models would choose with a tokenizer."""
+    text: str | None = TemplateLM.chat_template(lm, choice)
     return text
 
 

@@ -70,12 +70,6 @@ class RequestEncoder:
         return encoded
 
 
-def chat_template_of(lm: Any, choice: bool | str) -> str | None:
-    """The text of the chat template that lm-eval would choose for an object with a tokenizer."""
-    text: str | None = TemplateLM.chat_template(lm, choice)
-    return text
-
-
 # --- templates: lm-eval renders them with one environment of its module `utils`
 
 

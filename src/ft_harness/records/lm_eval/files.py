@@ -1,4 +1,5 @@
-"""Which files below a folder hold evaluations, and which files of lm-eval's belong to one run.
+"""Which files below a folder hold evaluations, which of lm-eval's belong to one run, and their
+JSON.
 
 lm-eval writes `results_<date>.json` and a `samples_<task>_<date>.jsonl` for each task into a folder
 for each model. No link is followed out of the folder that was given, and nothing but regular files
@@ -28,7 +29,7 @@ LARGEST_RESULTS = 1 << 26  # bytes of a results file
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in and below one path, each list sorted.
+    """The files with evaluations in and below one path, each list sorted.
 
     Attributes:
         refused: a line for each file that was not looked into, with the reason.
@@ -42,7 +43,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Run:
-    """The files of one call of lm_eval.
+    """The files that one call of lm_eval wrote.
 
     Attributes:
         date: as the file names say it, "" where they don't.
@@ -60,8 +61,8 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # or a whole one in two halves
 
 
 def find_files(path: Path) -> Files:
-    """The files of a folder, or the one file that is given. Below a folder, reports are left out:
-    they hold copies of evaluations for other programs.
+    """Find the files with evaluations in a folder, or take the one file that is given. Below a
+    folder, reports are left out: they hold copies of evaluations for other programs.
 
     Raises:
         InputError: there is no such file or folder, or the file is none of these.
@@ -118,8 +119,8 @@ def _sort_in(found: Files, path: Path, top: Path) -> None:
 
 
 def group_runs(files: Files) -> list[Run]:
-    """Results with their samples, and samples without results, sorted by folder, then from the
-    newest to the oldest.
+    """Files of lm-eval by run: results with their samples, and samples without results, sorted by
+    folder, then from the newest to the oldest.
 
     A results file that was given alone finds the samples next to it, and samples their results.
     """
@@ -161,7 +162,7 @@ def _task(path: Path) -> str:
 
 
 def read_results(path: Path) -> Mapping[str, Any]:
-    """The content of a results file; its text may hold NaN and Infinity.
+    """The content of lm-eval's results file; its text may hold NaN and Infinity.
 
     Raises:
         ValueError: why it is none.
@@ -184,7 +185,7 @@ def read_results(path: Path) -> Mapping[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """A JSON value.
+    """A JSON value in a file of lm-eval, which may hold NaN and Infinity.
 
     Raises:
         ValueError: why it is none, in a few words.

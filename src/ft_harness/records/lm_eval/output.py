@@ -43,8 +43,8 @@ _UNCHECKED = [
 
 @dataclass(frozen=True)
 class Foreign:
-    """The records of some runs with the folders that hold their samples; `unread` and `notes` as
-    those of `Found`."""
+    """The records of some runs of lm-eval's own command, with the folders that hold their samples;
+    `unread` and `notes` as those of `Found`."""
 
     made: list[tuple[Path, Record]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -70,8 +70,8 @@ def _no_search() -> Iterator[None]:
 
 
 def read_runs(runs: Sequence[Run]) -> Foreign:
-    """The evaluations of these runs; of several runs of one model, task and protocol in one folder,
-    the newest complete one.
+    """The evaluations of runs of lm-eval's own command, as records; of several runs of one model,
+    task and protocol in one folder, the newest complete one.
 
     Args:
         runs: newest first, of each folder.

@@ -31,7 +31,8 @@ _NOT_FINITE = "a log-likelihood is not a finite number"
 
 @dataclass
 class Lines:
-    """The lines of a samples file that have one filter; iterating reads the file from the start.
+    """The lines of lm-eval's samples file that have one filter; iterating reads the file from the
+    start.
 
     Attributes:
         output_type: lm-eval's; None: each line shows it.

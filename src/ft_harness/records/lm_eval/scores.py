@@ -35,7 +35,7 @@ _Array = TypeVar("_Array", bound=NDArray[Any])
 
 
 class Totals:
-    """Sums over the samples of one evaluation, and what intervals need.
+    """Sums over the samples of one evaluation by another program, and what intervals need.
 
     `cluster` is the doc field whose equal values make a cluster; None: each item alone.
     """

@@ -53,7 +53,7 @@ _PROVENANCE = (
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One task of a run, as far as its results file says.
+    """One task of a run of lm-eval, as far as its results file says.
 
     Attributes:
         place: what a newer run must share to take this one's place.
@@ -108,7 +108,7 @@ class TaskRun:
 
 
 def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
-    """One task of a run.
+    """Read from lm-eval's results file what it says of one task of a run.
 
     Args:
         content: of the results file; empty without one.
@@ -197,8 +197,8 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each of several paths that end alike: as many of their last parts as it takes to
-    distinguish them."""
+    """Names of models that lm-eval's results files know by path: as many of its last parts as it
+    takes to distinguish them."""
     depth = 2
     while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(
         map(len, paths)

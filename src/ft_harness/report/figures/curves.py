@@ -88,12 +88,12 @@ def _height(lines: Sequence[tuple[str, Line]]) -> float:
 
 
 def curve_columns(run: AdapterRun) -> list[str]:
-    """`CURVE_COLUMNS`, and one column for each score."""
+    """The columns of learning curves' numbers: `CURVE_COLUMNS`, and one for each score."""
     return [*CURVE_COLUMNS, *_metrics(run)]
 
 
 def curve_rows(run: AdapterRun) -> list[list[Value]]:
-    """The figure's numbers: one line per entry of the histories, in `curve_columns`."""
+    """The numbers of learning curves: one line per entry of the histories, in `curve_columns`."""
     metrics = _metrics(run)
     return [
         [

@@ -43,8 +43,8 @@ _DENSE_HEIGHT = 0.3  # inches of a row of a dense figure
 
 
 def before_after(study: Study, form: Form) -> bytes:
-    """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from
-    0 to 100 %.
+    """The before/after plot: the primary metric of each comparison that has one, base and tuned
+    with 95 % intervals, from 0 to 100 %.
 
     A comparison is a row, from top to bottom, as many as fit a page, more than 8 with a line of
     text each; the best rule without a model, such as the majority class, is a tick. An undefined
@@ -58,7 +58,7 @@ def before_after(study: Study, form: Form) -> bytes:
 
 
 def score_rows(study: Study) -> list[list[Value]]:
-    """The figure's numbers, 0 to 1 (or as far as the metric goes), with the columns
+    """The numbers of the before/after plot, 0 to 1 (or as far as the metric goes), with the columns
     `SCORE_COLUMNS`."""
     lines: list[list[Value]] = []
     for comparison, row in _compared(study):

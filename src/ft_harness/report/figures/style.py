@@ -1,4 +1,5 @@
-"""How every figure looks, and how it becomes bytes: equal input gives equal bytes.
+"""What all figures share: how they look, their names and axes, and how they become bytes: equal
+input gives equal bytes.
 
 No date, no program name, fixed ids, no user style. Colours are Okabe and Ito's, which stay apart
 for colour-blind readers; shapes differ too, for print.
@@ -56,13 +57,13 @@ def render(draw: Callable[[Figure], None], height: float, form: Form) -> bytes:
 
 
 def short_name(name: str) -> str:
-    """A name from outside, on one line and with nothing that can't be seen."""
+    """A name from outside as figures write it: on one line and with nothing that can't be seen."""
     return shorten(visible(name.replace("\n", " "), 2 * _NAME_LIMIT), _NAME_LIMIT)
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """As `short_name`, of names that are told apart: where one is too long, all lose the words that
-    they begin with together, then each what is in its middle."""
+    """Names as figures write them, told apart: where one is too long, all lose the words that they
+    begin with together, then each what is in its middle."""
     shown = {name: visible(name.replace("\n", " ")) for name in names}
     if len(shown) < 2 or max(map(len, shown.values())) <= _NAME_LIMIT:
         return {name: short_name(name) for name in names}
@@ -82,21 +83,22 @@ def _cut_middle(text: str) -> str:
 
 
 def interval_of(record: Record, metric: str) -> tuple[float | None, float | None]:
-    """The interval of a single score; a bootstrap percentile interval need not contain the
-    value."""
+    """What figures draw around a score: its interval; a bootstrap percentile interval need not
+    contain the value."""
     found = (score for score in record.scores if score.metric == metric)
     return next(((score.low, score.high) for score in found), (None, None))
 
 
 def axis_scale(metric: str) -> tuple[float, str]:
-    """The factor for a score, and the label of its axis: per cent if the largest value is 1."""
+    """How figures draw a score: its factor and the label of its axis, per cent if the largest value
+    is 1."""
     scale = scale_of(metric)
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 
 
 def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
-    """(name, colour, last value) at the right edge, each at the height of its value, moved apart
-    where they are closer than `gap`, a share of the axes' height."""
+    """Names at the right edge of a figure: (name, colour, last value), each at the height of its
+    value, moved apart where they are closer than `gap`, a share of the axes' height."""
     low, high = axes.get_ylim()
     named = sorted(((last - low) / (high - low), name, colour) for name, colour, last in ends)
     shown: list[float] = []
@@ -108,4 +110,5 @@ def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABE
 
 
 def write_nothing(axes: Axes, said: str) -> None:
+    """Say in the middle of a figure why it shows nothing."""
     axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", color=GREY)

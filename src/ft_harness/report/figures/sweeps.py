@@ -49,7 +49,7 @@ def score_by_time(sweep: SweepStudy, form: Form) -> bytes:
 
 
 def sweep_rows(sweep: SweepStudy, axis: Sequence[str]) -> list[list[Value]]:
-    """The numbers of a figure with the columns `SWEEP_COLUMNS`."""
+    """The numbers of a sweep's figure with the columns `SWEEP_COLUMNS`."""
     return [
         [
             _label(setting, axis), name, score.split, score.metric, score.mean, score.low,

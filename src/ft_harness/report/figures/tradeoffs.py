@@ -53,7 +53,7 @@ def score_by_cost(measured: Measured, form: Form) -> bytes:
 
 
 def tradeoff_rows(measured: Measured) -> list[list[Value]]:
-    """The figure's numbers with the columns `TRADEOFF_COLUMNS`."""
+    """The numbers of scores against cost with the columns `TRADEOFF_COLUMNS`."""
     lines: list[list[Value]] = []
     for spent, comparison, row in measured:
         low, high = interval_of(comparison.tuned, row.metric)

@@ -1,4 +1,4 @@
-"""What all executors have in common."""
+"""What all executors have in common: their base class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class Executor(AbstractContextManager["Executor"], ABC):
-    """Runs orders; as a context manager it keeps the connection to where they run.
+    """The base class of executors, which run orders; as a context manager it keeps the connection
+    to where they run.
 
     Attributes:
         is_here: everything runs in this process, one point after the other.

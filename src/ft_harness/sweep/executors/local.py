@@ -10,7 +10,7 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class LocalExecutor(Executor):
-    """This process."""
+    """The executor in this process."""
 
     is_here = True
 

@@ -1,13 +1,15 @@
-"""One process for each GPU of this machine; each keeps the base that it has loaded."""
+"""Processes of this machine that share its cores: one for each GPU, which keeps the base that it
+has loaded."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from threading import Thread
 
 from ft_harness import processes
@@ -17,7 +19,8 @@ from ft_harness.sweep.outcomes import Outcome
 
 
 class ProcessExecutor(Executor):
-    """A process for each GPU, which takes the next order when it is done with one."""
+    """The executor with one process for each GPU, which takes the next order when it is done with
+    one."""
 
     has_gpus = True
 
@@ -29,8 +32,9 @@ class ProcessExecutor(Executor):
         return self
 
     def close(self) -> None:
-        for child in multiprocessing.active_children():  # else the end waits for their points
-            child.terminate()
+        end_processes()
+        for pool in self._pools.values():
+            pool.shutdown()
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting, idle = deque(orders), deque(self.gpus)
@@ -50,15 +54,32 @@ class ProcessExecutor(Executor):
 
     def _start(self, gpu: str) -> ProcessPoolExecutor:
         """A pool of one process that sees this GPU alone."""
-        spawn, cores = multiprocessing.get_context("spawn"), os.sched_getaffinity(0)
-        threads = max(1, len(cores) // len(self.gpus))
-        return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(gpu, threads))
+        threads = max(1, processes.core_count() // len(self.gpus))
+        return start_processes(1, threads, {"CUDA_VISIBLE_DEVICES": gpu})
 
 
-def _begin(gpu: str, threads: int) -> None:
+def start_processes(
+    count: int, threads: int, variables: Mapping[str, str] | None = None
+) -> ProcessPoolExecutor:
+    """A pool of processes of this machine that end with this one, each with so many threads to
+    compute with.
+
+    Args:
+        variables: of the environment, set before anything else is loaded.
+    """
+    begin = partial(_begin, {"OMP_NUM_THREADS": str(threads), **(variables or {})})
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin)
+
+
+def end_processes() -> None:
+    """End all child processes, in the middle of what they do; else the end of this one waits."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+
+
+def _begin(variables: Mapping[str, str]) -> None:
     """What such a process does before torch is loaded."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.update(variables)
     processes.share_cores()
     Thread(target=_end_with_parent, daemon=True).start()
 

@@ -46,7 +46,7 @@ _PASSED_ON = (
 
 
 def make(work: Work, logs: Path) -> RayExecutor:
-    """The executor; Ray keeps what workers print in its own folder."""
+    """Make the executor on Ray; Ray keeps what workers print in its own folder."""
     return RayExecutor(work)
 
 
@@ -77,7 +77,8 @@ def _connect(address: str) -> None:
 
 
 class RayExecutor(Executor):
-    """A Ray cluster; a point has a GPU where there are some, else a share of the cores."""
+    """The executor on a Ray cluster; a point has a GPU where there are some, else a share of the
+    cores."""
 
     reserves = True
 

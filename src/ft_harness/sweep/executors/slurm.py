@@ -28,7 +28,7 @@ _ASK_FOR_GPUS = ("SBATCH_GPUS", "SBATCH_GPUS_PER_NODE", "SBATCH_GPUS_PER_TASK", 
 
 
 def make(work: Work, logs: Path) -> SlurmExecutor:
-    """The executor."""
+    """Make the executor on Slurm."""
     return SlurmExecutor(work, logs)
 
 
@@ -43,7 +43,7 @@ class _Job(Checkpointable):  # type: ignore[misc]
 
 
 class SlurmExecutor(Executor):
-    """A Slurm cluster; `logs` has what its jobs print."""
+    """The executor on a Slurm cluster; `logs` has what its jobs print."""
 
     reserves = True
 

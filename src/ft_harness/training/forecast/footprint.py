@@ -87,8 +87,8 @@ class Footprint:
 
 
 class Counted(NamedTuple):
-    """A footprint with the parameters it rests on, as the architecture has them: packing hides
-    some."""
+    """A memory count: a footprint with the parameters it rests on, as the architecture has them;
+    packing hides some."""
 
     footprint: Footprint
     parameters: int
@@ -99,8 +99,8 @@ _counted: dict[str, Counted] = {}
 
 
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
-    """The memory that a step of the recipe takes, from the base's configuration and the rows of its
-    largest batch.
+    """Count the memory that a training step of the recipe takes, from the base's configuration and
+    the rows of its largest batch.
 
     Args:
         base: loaded or not: its model is not touched.
@@ -143,8 +143,8 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
 
 
 def count_once(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
-    """As `count_memory`, which takes a second: points of a sweep that differ in what takes no
-    memory have one count."""
+    """Count the memory of a training step, which takes a second, or take the count that equal steps
+    had."""
     train = recipe.train.model_dump(mode="json", exclude=_WITHOUT_MEMORY)
     made = [str(recipe.model), str(recipe.adapter), base.info.dtype, base.device]
     seen = [[list(map(int, row.input_ids)), row.trained_tokens] for row in rows]
@@ -168,7 +168,8 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
 
 
 def weight_bytes(model: Any, quantization: str | None) -> int:
-    """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
+    """Count the bytes of all weights of a model to be trained, tied ones once; in 4 bits every
+    linear layer but the output head is packed."""
     head = model.get_output_embeddings()
     packed = {
         id(module.weight): module.weight
@@ -301,6 +302,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_base(base: BaseModel) -> int:
-    """Bytes that an empty base takes when it is loaded, with what is surely enough for that."""
+    """Count the bytes that an empty base takes when it is loaded, with what is surely enough for
+    that."""
     model = base.model.to(getattr(torch, base.info.dtype))
     return round(weight_bytes(model, base.info.quantization) * TOLERANCE)

@@ -1,4 +1,5 @@
-"""What a training will do, need and take, before it starts."""
+"""Forecast a training before it starts: steps, memory and time, on a base without weights or with
+them; and what needs less memory."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ _SHORTEST = 64  # tokens that rows may be cut to
 
 
 class Work(NamedTuple):
-    """The work of a training.
+    """In a forecast: the work of a training.
 
     Attributes:
         tokens_read: of prompts and answers, over all epochs, without padding.
@@ -71,7 +72,7 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Alternative:
-    """Settings with which a training needs less memory.
+    """In a forecast: settings with which a training needs less memory.
 
     Attributes:
         total: bytes at the peak.
@@ -84,7 +85,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Memory:
-    """What one process needs at its peak, and has.
+    """In a forecast: the memory that one process needs at its peak, and has.
 
     Attributes:
         own: bytes of Python and its libraries; none of a GPU's.
@@ -118,7 +119,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training will do and need.
+    """The forecast of a training: what it will do and need.
 
     Attributes:
         batch: how the rows of a step are divided.
@@ -138,8 +139,8 @@ class Forecast:
 def empty_base(
     section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None
 ) -> BaseModel:
-    """A base model without weights, on the device that it would be loaded onto: tokenizer,
-    configuration and shapes.
+    """A base model without weights for a forecast, on the device that it would be loaded onto:
+    tokenizer, configuration and shapes.
 
     Args:
         gpu: as on a GPU that computes in bfloat16, which needn't be here; None: as here.
@@ -176,7 +177,7 @@ def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
 
 
 def count_work(recipe: Recipe, rows: Rows) -> Work:
-    """Steps, epochs and tokens of a training on these rows."""
+    """For a forecast: steps, epochs and tokens of a training on these rows."""
     settings, step = recipe.train, recipe.train.effective_batch_size
     steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
     lengths = [len(row.input_ids) for row in rows]
@@ -198,7 +199,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
 
 
 def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
-    """What a training will do and need.
+    """Forecast what a training will do and need.
 
     Args:
         plan: whose base is loaded, or `empty_base`.
@@ -325,8 +326,9 @@ def _cut(row: Example, most: int) -> Example:
 
 
 def time_steps(plan: TrainingPlan) -> float:
-    """Seconds that the training of a loaded base will take, from a few steps on a middling batch,
-    in the number formats and with the checkpointing and the optimizer of the training.
+    """For a forecast: seconds that the training of a loaded base will take, from a few steps on a
+    middling batch, in the number formats and with the checkpointing and the optimizer of the
+    training.
 
     The base is left as it was, and so are the random generators.
     """
@@ -372,7 +374,8 @@ def _time_batch(plan: TrainingPlan, model: Any, rows: Sequence[Any]) -> tuple[fl
 
 
 def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any]:
-    """The rows of the batch that has most tokens, padding counted, of those that are planned."""
+    """For a forecast: the rows of the batch that has most tokens, padding counted, of those that
+    are planned."""
     lengths = [len(row.input_ids) for row in rows]
     sampler = StepSampler(lengths, share, recipe.train.seed)
     steps, of_epoch = recipe.train.planned_steps(len(rows)), math.ceil(len(rows) / share.step)
@@ -386,4 +389,5 @@ def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any
 
 
 def padded_tokens(batch: Sequence[int], lengths: Sequence[int]) -> int:
+    """For a forecast: the tokens of a batch, padding counted."""
     return len(batch) * max((lengths[number] for number in batch), default=0)

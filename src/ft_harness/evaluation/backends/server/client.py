@@ -18,7 +18,7 @@ _SHOWN = 300  # characters of what a server says
 
 
 class NoAnswerError(Exception):
-    """No answer now; the same request may have one later, or from another server.
+    """A server gave no answer now; the same request may have one later, or from another server.
 
     Attributes:
         by_request: the server took the request and failed, which the request itself may cause.
@@ -30,7 +30,7 @@ class NoAnswerError(Exception):
 
 
 class Client:
-    """A server's address with its connections, which threads may share."""
+    """One server's address with its connections, which threads may share."""
 
     def __init__(self, address: str, key: str | None, timeout: float, connections: int) -> None:
         """`timeout`: seconds for each answer. `connections`: at once at most."""

@@ -29,8 +29,8 @@ Response = tuple[float, bool]
 
 @dataclass(frozen=True)
 class LikelihoodRequest:
-    """Queries that read the same tokens, by number: their last tokens are asked for as the next
-    one, those before within the prompt.
+    """A request to a completions API: queries that read the same tokens, by number; their last
+    tokens are asked for as the next one, those before within the prompt.
 
     The prompt is as long as what a model on this machine reads. Answers of one token after one
     stem share a request, whatever their number.
@@ -139,7 +139,7 @@ def _choice(answer: Any, prompt: Sequence[int]) -> Mapping[str, Any]:
 
 
 def likelihood_requests(queries: Mapping[int, Query]) -> list[LikelihoodRequest]:
-    """Requests that answer numbered queries."""
+    """Requests to a completions API that answer numbered queries."""
     # A server reads a prompt once for all answers that are one token after it.
     alike: dict[Tokens, dict[int, Query]] = {}
     for number, query in queries.items():
@@ -159,7 +159,8 @@ def likelihood_requests(queries: Mapping[int, Query]) -> list[LikelihoodRequest]
 
 
 def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How a server chooses tokens as transformers would with these settings of `generate`.
+    """In a request to a completions API: how a server chooses tokens as transformers would with
+    these settings of `generate`.
 
     All is said, because servers have defaults of their own.
 
@@ -183,7 +184,7 @@ def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A prompt to be continued.
+    """A request to a completions API: a prompt to be continued.
 
     Attributes:
         number: of the response.

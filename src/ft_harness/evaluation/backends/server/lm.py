@@ -36,7 +36,7 @@ _PROOF = (  # no doc is known when lm-eval makes a model
 
 
 class ServerLM(RequestLM):
-    """A base model that servers compute, or an adapter of it."""
+    """The lm-eval model of a base that servers compute, or of an adapter of it."""
 
     fallback = None
     budget_bytes = None

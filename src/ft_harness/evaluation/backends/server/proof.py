@@ -38,7 +38,7 @@ _LEAST_EFFECT = 4
 
 @dataclass(frozen=True)
 class Probes:
-    """Real prompts with an answer each.
+    """Real prompts with an answer each, on which servers are proven.
 
     Attributes:
         prompts: as texts.
@@ -64,7 +64,8 @@ class _Known:
 
 
 def make_probes(base: BaseModel, texts: Sequence[tuple[str, str]]) -> Probes:
-    """Probes of (prompt, answer) pairs, encoded as lm-eval encodes them; long answers are cut."""
+    """Probes for the proof, of (prompt, answer) pairs encoded as lm-eval encodes them; long answers
+    are cut."""
     # The path of scoring itself, so that a blank or a special token is where it will be.
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(texts)]
     pairs = Encoder(base.tokenizer).encode_scored(requests)
@@ -75,7 +76,7 @@ def make_probes(base: BaseModel, texts: Sequence[tuple[str, str]]) -> Probes:
 def prove_base(
     base: ServedBase, probes: Probes, adapters: Sequence[AdapterFolder] = ()
 ) -> ServedBase:
-    """The served base with its agreement.
+    """Prove that servers compute a recipe's base: the served base, with how far it agrees.
 
     Args:
         adapters: whose cards say what the base gave, where its weights are not at hand.
@@ -93,7 +94,8 @@ def prove_base(
 def prove_adapter(
     base: ServedBase, name: str, adapter: AdapterFolder, probes: Probes, form: PromptForm | None
 ) -> tuple[ServedBase, AdapterInfo]:
-    """A served adapter with its agreement, and what a record says of it.
+    """Prove that servers compute an adapter: the served adapter with its agreement, and what a
+    record says of it.
 
     Args:
         name: of the adapter on the servers.
@@ -115,7 +117,7 @@ def prove_adapter(
 
 
 def state_agreement(base: ServedBase) -> str:
-    """One line on what was proven."""
+    """One line on what was proven of servers."""
     found = base.agreement
     assert found is not None
     where = "a server" if found.servers == 1 else f"{found.servers} servers"

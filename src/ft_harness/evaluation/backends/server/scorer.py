@@ -31,7 +31,7 @@ class _Request(Protocol):
 
 
 class ServerScorer:
-    """Scores queries by one model of a pool.
+    """Scores queries by one model of a pool of servers.
 
     Attributes:
         name: of the model, for messages.
@@ -85,7 +85,7 @@ class ServerScorer:
 
 
 class ServerGenerator:
-    """Continues prompts by one model of a pool, greedily or sampled by seed."""
+    """Continues prompts by one model of a pool of servers, greedily or sampled by seed."""
 
     def __init__(self, base: ServedBase, scorer: ServerScorer, seed: int) -> None:
         self.scorer = scorer

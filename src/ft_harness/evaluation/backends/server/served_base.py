@@ -1,4 +1,5 @@
-"""A base model that servers compute: what it is, and what the servers report about themselves."""
+"""A base model that servers compute: connected to, what they report about themselves, and whether
+its weights are here to compare."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ _SHORTEST = 16  # tokens of a context that anything can be asked in
 
 
 class Engine(NamedTuple):
-    """What a server reports about itself.
+    """What a server reports about its program, model and context.
 
     Attributes:
         name: program and version.
@@ -73,7 +74,7 @@ class ServedBase(BaseModel):
 def connect(
     section: ModelSection, server: ServerSection, weights: BaseModel | None = None
 ) -> ServedBase:
-    """The base of a recipe on its servers.
+    """A recipe's base model as its servers compute it, once they have been asked.
 
     Its context is one token shorter than the servers', which want room for a token after each
     prompt.
@@ -168,7 +169,7 @@ def _describe(section: ModelSection, model: Any) -> ModelInfo:
 
 
 def read_engine(client: Client) -> Engine:
-    """What a server says of itself.
+    """Ask a server about its program, model and context.
 
     Raises:
         ConfigError: it does not answer.
@@ -224,8 +225,8 @@ def _base_name(server: ServerSection, address: str, engine: Engine) -> str:
 
 
 def weights_fit(section: ModelSection) -> bool:
-    """Whether the base's weights are on this machine and fit its memory, so that servers can be
-    compared with them."""
+    """Whether a served base's weights are also on this machine and fit its memory, so that servers
+    can be compared with them."""
     folder: Path | None = Path(model_folder(section.pretrained))
     if folder is None or not folder.is_dir():
         folder = hub.held(section)

@@ -1,4 +1,4 @@
-"""Docs of a task as items of the data report."""
+"""A task's docs as items of the data report, and what the report says of a task's splits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class _DocItems:
 
 
 def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
-    """The data report on these splits: what their docs are, and which occur in several of them."""
+    """Make the data report of a task's splits: what their docs are, and which occur in several of
+    them."""
     first = next(iter(loaded.values()))
     lost = [
         LostRows(where=Path(loss.where).name, rows=loss.rows, dropped=loss.dropped, bad=loss.bad)
@@ -65,8 +66,8 @@ def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLA
 
 
 def check_baseline(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> str:
-    """What the prompt's last text field alone gives away on the last split (test, if it is there),
-    in a line."""
+    """In a line, from the items of a task's splits: what the prompt's last text field alone gives
+    away on the last one (test, if it is there)."""
     split = list(loaded)[-1]
     if "train" not in loaded or split == "train":
         return "no baseline of the last text field: it needs the training split and another one"
