@@ -230,7 +230,9 @@ def test_a_metric_that_ends_the_program(
             "--metadata", f'{{"data_source": "{reviews}"}}', "--output_path", "o",
         ]  # fmt: skip
     found, _, err = ft(*given, "--trust-task-code")
-    assert found == (3 if "Exit" in fault else 130), err
+    # lm-eval goes on without the docs whose metric fails
+    is_left_out = road == "lm-eval" and code == METRIC
+    assert found == ((6 if is_left_out else 3) if "Exit" in fault else 130), err
     assert "Traceback" not in err
     if "Exit" in fault:
         assert_three_lines(err, "own.score would end the program", fault.split()[1].strip("(0)"))

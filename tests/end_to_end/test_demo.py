@@ -49,9 +49,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise RuntimeError(name)
         seen["finished"].add(name)
 
-    def start(count: int, threads: int) -> Pool:
+    def start(count: int, variables: dict[str, str]) -> Pool:
         seen["pool"] = Pool(run_alone)
-        seen["started"].append((count, threads))
+        seen["started"].append((count, variables))
         return seen["pool"]
 
     def run(experiments: list[Experiment], name: str, say: Any, **given: Any) -> tuple[None, Path]:
@@ -73,7 +73,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_two_cores_run_two_recipes_at_a_time(calls, tmp_path: Path) -> None:
     said: list[str] = []
     demo(tmp_path, said.append)
-    assert calls["started"] == [(2, 1)]
+    assert calls["started"] == [(2, {"OMP_NUM_THREADS": "1"})]
     assert calls["pool"].given == ["demo-qa", "demo-nli", "demo-sentiment"]  # the longest first
     assert calls["runs"] == [(list(NAMES), "demo")]
     assert said == ["demo-qa, demo-nli, demo-sentiment: 2 of them at the same time"]

@@ -161,7 +161,8 @@ def test_an_adapter_that_servers_cannot_serve(ft, recipe, model_folder, server, 
     ],
 )
 def test_recipes_that_no_server_can_run(setting, said, ft, recipe):
-    code, _, err = ft("eval", recipe, "--set", "eval.server.url=http://x", "--set", setting)
+    address = [] if "url" in setting else ["--set", "eval.server.url=http://x"]
+    code, _, err = ft("eval", recipe, *address, "--set", setting)
     assert code == 2
     assert_three_lines(err, said)
 

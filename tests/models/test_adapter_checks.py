@@ -364,7 +364,7 @@ def test_bad_adapters_are_refused_before_a_model_is_loaded(
         raise_problems(problems(adapter, PLAIN, ModelSection(pretrained=str(model_folder))))
     assert not isinstance(caught.value, ProblemsError)
     assert caught.value.exit_code == code
-    assert words in caught.value.what
+    assert words in str(caught.value)
     assert not (adapter / "ran").exists()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ft_harness.errors import ConfigError
 from ft_harness.recipe import keep_recipe, kept_settings, load_recipe, write_overrides
 from ft_harness.recipe.edits import edit, write_recipe
 from tests.recipe.test_recipe import RECIPE_FILE, write
@@ -118,3 +119,16 @@ def test_options_that_lead_from_one_recipe_to_another(tmp_path: Path):
         update={"data": old.data.model_copy(update={"source": "[x]"})}
     )
     assert odd.data.source == "[x]"
+
+
+def test_another_server_is_laid_over_what_a_folder_keeps(tmp_path: Path):
+    """What was kept is nothing that was given twice."""
+    path = write(tmp_path, COMMENTED)
+    kept = ["eval.server={url: 'http://a:1', concurrency: 3}", "train.seed=4"]
+    recipe = load_recipe(path, ["eval.server.url=http://b:1"], kept)
+    server = recipe.eval.server
+    assert server is not None
+    assert (str(server.url).rstrip("/"), server.concurrency) == ("http://b:1", 3)
+    assert recipe.train.seed == 4
+    with pytest.raises(ConfigError, match="both set"):
+        load_recipe(path, [*kept, "eval.server.url=http://b:1"])

@@ -125,9 +125,10 @@ def test_a_recipes_stop_strings_are_tried(ft, tmp_path: Path, model_folder: Path
         write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
     assert ft("init", "my", "--task", "instruction_custom")[0] == 0
     options = [f"model.pretrained={model_folder}", f"data.source={tmp_path / 'data'}"]
-    options.append("eval.generation_kwargs={max_gen_toks: 16}")
     words = [word for option in options for word in ("--set", option)]
-    code, out, err = ft("check", "adapters/my", *words)
+    code, out, err = ft(
+        "check", "adapters/my", *words, "--set", "eval.generation_kwargs={max_gen_toks: 16}"
+    )
     assert code == 0, err
     assert "a stop string" not in out
     code, out, err = ft(

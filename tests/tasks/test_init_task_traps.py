@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ft_harness.data.layout import Layout
+from ft_harness.data.layout_finder import check_header
 from tests.builders.command import assert_three_lines
 from tests.tasks.test_init_task_layouts import COUNT, docs_of, lay_out, repeated
 
@@ -98,3 +100,27 @@ def test_a_few_empty_cells_are_refused_as_before(columns: list[str], ft, tmp_pat
     code, _, err = ft("init-task", "x.json", *texts, "--answer", "output")
     assert code == 3
     assert_three_lines(err, "the column input is empty")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a good film,pos,1.0\n",
+        b"odd one,pos,first of its kind\n" + b"".join(b"film %d,pos,\nfilm %d,neg,\n" % (i, i) for i in range(30)),
+        b"film 0,pos,1.5e-05\n" + b"".join(b"film %d,pos,0.5\ntape %d,neg,0.25\n" % (i, i) for i in range(1, 30)),
+    ],
+    ids=["one row", "a remark at the first row alone", "numbers with and without an exponent"],
+)  # fmt: skip
+def test_a_row_of_data_is_taken_for_no_header(content: bytes, tmp_path: Path):
+    lay_out(tmp_path, {"x.csv": content})
+    layout = Layout(column_names=("text", "label", "note"))
+    check_header(tmp_path / "x.csv", layout, ["text", "label", "note"])
+
+
+def test_files_of_labels_may_be_parts_of_one_split(ft, tmp_path: Path):
+    lay_out(
+        tmp_path, {f"train-{label}.txt": repeated(f"{label} {{i}}") for label in ("pos", "neg")}
+    )
+    code, _, err = ft("init-task", "train-pos.txt", "train-neg.txt")
+    assert code == 0, err
+    assert "labels: [neg, pos]" in next((tmp_path / "task_yamls").rglob("*.yaml")).read_text()

@@ -29,7 +29,7 @@ from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file
 _BINARY = (".parquet", ".xlsx", ".xml")  # these state their encoding
-_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 _REPEATED = 10  # times that values of a class occur at least, on average
 _LONG, _WORDS = 60, 8  # characters and words that a column's name hardly has
 _ABOUT = re.compile(r"readme|licen[cs]e|notice|\.md$", re.IGNORECASE)
@@ -131,7 +131,8 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
     if layout.column_names:
         given = [name.casefold() for name in layout.column_names]
         if [name.casefold() for name in header] != given:  # which the reader refuses
-            _check_first_row(place, header, records[1:])
+            asked = [given.index(name.casefold()) for name in wanted if name.casefold() in given]
+            _check_first_row(place, header, records[1:], asked)
         return
     reasons = _reasons(header, records[1:])
     asked = [header.index(name) for name in wanted if name in header]
@@ -145,18 +146,23 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
         )
 
 
-def _check_first_row(place: str, first: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Refuse a row that names what is below it, next to names of columns that are given."""
+def _check_first_row(
+    place: str, first: Sequence[str], rows: Sequence[Sequence[str]], asked: Sequence[int]
+) -> None:
+    """Refuse a row that names what is below it in the columns that are asked for, next to names of
+    columns that are given."""
     for index, cell in enumerate(first):
+        if index not in asked:
+            continue
         below = [row[index].strip() for row in rows if len(row) > index and row[index].strip()]
         numbers = len(below) > 1 and all(map(_NUMBER.fullmatch, below))
-        few = cell not in below and len(set(below)) * _REPEATED <= len(below)
+        few = cell not in below and 0 < len(set(below)) * _REPEATED <= len(below)
         if cell and not _NUMBER.fullmatch(cell) and (numbers or few):
             seen = "is above numbers" if numbers else "occurs there alone, and all others repeat"
             raise InputError(
                 f"{place}: the first row looks like a header ({cell[:40]!r} {seen})",
                 "--columns for a file without a header",
-                "leave --columns out, or remove the row",
+                "leave --columns out; or, where the row is data, move it further down",
             )
 
 
@@ -218,8 +224,8 @@ def _refuse_splits(folder: Path, names: Sequence[str]) -> None:
     """Refuse files whose names are those of splits, which are no labels."""
     named = [
         name
-        for name in names
-        if (folder / name).is_file() and set(_PARTS.split(name.lower())) & SPLIT_WORDS.keys()
+        for label, name in _labels_of(names).items()
+        if (folder / name).is_file() and set(_PARTS.split(label.lower())) & SPLIT_WORDS.keys()
     ]
     if named:
         first = next((name for name in named if "train" in name.lower()), named[0])

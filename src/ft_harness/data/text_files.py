@@ -82,7 +82,7 @@ def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
                 "fix the row, or give data.column_names if the file has no header",
             )
         # a single column may well hold the word that it is named
-        if (len(header) > 1 or (given and first)) and _names(cells) == _names(header):
+        if (len(header) > 1 or (given and first)) and _repeats(cells, header):
             raise _repeats_header(place, given=given and first)
         first = False
         yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
@@ -102,9 +102,12 @@ def _repeats_header(place: str, *, given: bool) -> InputError:
     )
 
 
-def _names(cells: Sequence[str]) -> list[str]:
-    """Cells as names of columns."""
-    return [bare_name(cell).casefold() for cell in cells]
+def _repeats(cells: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether the cells of a line are the names of its columns."""
+    return all(
+        bare_name(cell).casefold() == bare_name(name).casefold()
+        for cell, name in zip(cells, header, strict=True)
+    )
 
 
 def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[list[str]]:

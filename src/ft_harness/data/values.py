@@ -37,7 +37,6 @@ _UNSEEN = (
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
 _BLANK = re.compile(_UNSEEN)
-_ENDS = re.compile(rf"^{_UNSEEN}|{_UNSEEN}$")
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
 
@@ -118,7 +117,14 @@ def is_blank(text: str) -> bool:
 
 def bare_name(text: str) -> str:
     """A name without what shows nothing at its ends, as a table's header may have it."""
-    return _ENDS.sub("", text)
+    begin = _leading(text)
+    return text[begin : len(text) - _leading(text[:begin:-1])]
+
+
+def _leading(text: str) -> int:
+    """How many characters at its beginning show nothing."""
+    found = _BLANK.match(text)
+    return found.end() if found else 0
 
 
 def shown_name(name: str) -> str:

@@ -59,7 +59,7 @@ class Scoring:
         number for any."""
         for name, reasons in self.found.reasons.items():
             for sample in (outcome.get("samples") or {}).get(name, ()):
-                if not sample["metrics"]:
+                if sample["doc_id"] in reasons and not sample["metrics"]:
                     sample["failed"] = reasons[sample["doc_id"]]
         for (name, metric), value in self.found.undefined.items():
             scores = outcome["results"][name]

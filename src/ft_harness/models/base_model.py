@@ -124,6 +124,7 @@ def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarne
     if getattr(config, "quantization_config", None):
         return []  # stored under other names and shapes; looked at when it is loaded
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of transformers: the same, in a table
     try:
         model, report = factory.from_pretrained(
@@ -133,7 +134,7 @@ def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarne
     except Exception as error:  # transformers and safetensors raise many types here
         raise _unloadable(section, error) from error
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     return heads.misfits(section.pretrained, model, report, head=head) or tied_in_files(
         section.pretrained, model, model_files.weight_files(folder)
     )

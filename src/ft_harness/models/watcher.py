@@ -39,10 +39,12 @@ import mmap, os, select, signal, sys, time
 shared, message, do = sys.argv[1:4]
 notice, most, grace, wait = map(float, sys.argv[4:])
 parent, memory = os.getppid(), memoryview(mmap.mmap(int(shared), 512))
-ends = memory[:32].cast("d")  # of the operation and of the item, when the item began, name's length
+# of the operation and of the item, when the item began, the name's length: negative where this
+# process can't be told to stop
+ends = memory[:32].cast("d")
 seen, said, told, stop = [0.0, 0.0], 0.0, 0.0, None
 def name():
-    return bytes(memory[32:32 + int(ends[3])]).decode(errors="replace")
+    return bytes(memory[32:32 + abs(int(ends[3]))]).decode(errors="replace")
 def kill(text):
     os.write(2, text.encode())
     os.kill(parent, signal.SIGKILL)
@@ -68,7 +70,7 @@ while True:
             text = "the metric of {} has run for {:.0f} seconds; it is stopped after {:g}"
             os.write(2, (text.format(name(), now - began, most) + "\\n").encode())
             said = began
-        if now > ends[1] and told != began:
+        if now > ends[1] and told != began and ends[3] > 0:
             os.kill(parent, signal.SIGALRM)
             told = began
         if now > ends[1] + grace:
@@ -164,7 +166,6 @@ def scoring(name: str) -> Iterator[None]:
     shared = _start(os.getpid())
     text = name.encode()[:_NAME_BYTES]
     shared.name[: len(text)] = text
-    shared.ends[3] = len(text)
     began = time.monotonic()
     shared.ends[1] = began + ITEM_SECONDS
     before = signal.getsignal(signal.SIGALRM)
@@ -177,6 +178,7 @@ def scoring(name: str) -> Iterator[None]:
 
     # Python has signals handled in the main thread; elsewhere only the watcher acts.
     handled = _is_main() and before is not None
+    shared.ends[3] = len(text) if handled else -len(text)
     if handled:
         signal.signal(signal.SIGALRM, stop)
     shared.ends[2] = began

@@ -70,7 +70,6 @@ def read_experiment(
     source, folder = recipe_file(path), adapters_dir(out) / chosen
     is_copied = recipe_file(folder).resolve() != source.resolve()
     kept = kept_settings(folder) if is_copied else []
-    places = [setting for setting in overrides if setting.startswith(_PLACE)]
-    others = [setting for setting in overrides if setting not in places]
-    recipe = load_recipe(path, [*(others or kept), *places])
+    only_place = all(setting.startswith(_PLACE) for setting in overrides)
+    recipe = load_recipe(path, overrides, kept if only_place else ())
     return Experiment(chosen, recipe, source, out, command, trust_task_code)

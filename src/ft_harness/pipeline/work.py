@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
 def run_order(order: Order) -> list[Outcome]:
     """One outcome for each point of an order, whatever happens: for a process, perhaps on another
     machine, that shares nothing with the sender."""
-    learn_secrets(os.environ.values())
+    learn_secrets([*os.environ.values()])
     warnings.filterwarnings("ignore")
     with gated_output():
         logging.basicConfig(format="%(message)s", level=logging.ERROR)

@@ -158,8 +158,11 @@ class Draft:
         return True
 
 
-def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
+def read_draft(path: str | Path, overrides: Sequence[str] = (), kept: Sequence[str] = ()) -> Draft:
     """Read a recipe (the file, or the adapter folder that holds it) and lay `a.b=c` over it.
+
+    Args:
+        kept: overrides of an earlier call, over which the others are laid.
 
     Raises:
         ConfigError: the file can't be read, or an override is malformed.
@@ -167,17 +170,22 @@ def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     file = recipe_file(path)
     content, lines = read_yaml(file, ConfigError)
     places = {(): str(file)} | {key: f"{file}:{line}" for key, line in lines.items()}
-    return _with_overrides(content, places, overrides)
+    return _with_overrides(_with_overrides(Draft(content, places), kept), overrides)
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), kept: Sequence[str] = ()
+) -> Recipe:
     """Read a recipe (the file, or the adapter folder that holds it) and apply `a.b=c` overrides.
+
+    Args:
+        kept: overrides of an earlier call, over which the others are laid.
 
     Raises:
         ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with
             line numbers.
     """
-    return read_draft(path, overrides).recipe()
+    return read_draft(path, overrides, kept).recipe()
 
 
 def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
@@ -198,17 +206,16 @@ def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str]
     given: dict[KeyPath, str] = {("task", "name"): f"check {name}"}
     if include_path is not None:
         given["task", "include_path"] = f"--include-path {include_path}"
-    return _with_overrides(content, {(): f"task {name}"}, overrides, given).recipe()
+    draft = Draft(content, {(): f"task {name}"})
+    return _with_overrides(draft, overrides, given).recipe()
 
 
 def _with_overrides(
-    content: dict[str, Any],
-    places: dict[KeyPath, str],
+    draft: Draft,
     overrides: Sequence[str],
     given: Mapping[KeyPath, str] = MappingProxyType({}),
 ) -> Draft:
     """`given`: what sets a field already, as a message names it."""
-    draft = Draft(content, places)
     known = dict(given)
     for setting in dict.fromkeys(overrides):
         path, value = parse_override(setting)

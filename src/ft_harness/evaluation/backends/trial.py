@@ -42,6 +42,7 @@ def generation_problems(
     model = _answering(model_without_weights(section))
     own = model.generation_config
     model.generation_config = GenerationConfig()
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of transformers
     try:
         if next(_refused(model, {}, batch_size), None):
@@ -49,7 +50,7 @@ def generation_problems(
         model.generation_config = own
         faults = [fault for each in kinds.values() for fault in _refused(model, each, batch_size)]
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     return list({str(fault): fault for fault in faults}.values())
 
 

@@ -17,6 +17,8 @@ from ft_harness.sweep.executors.executor import Executor
 from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
 
+THREADS = "OMP_NUM_THREADS"
+
 
 class ProcessExecutor(Executor):
     """The executor with one process for each GPU, which takes the next order when it is done with
@@ -54,20 +56,18 @@ class ProcessExecutor(Executor):
 
     def _start(self, gpu: str) -> ProcessPoolExecutor:
         """A pool of one process that sees this GPU alone."""
-        threads = max(1, processes.core_count() // len(self.gpus))
-        return start_processes(1, threads, {"CUDA_VISIBLE_DEVICES": gpu})
+        threads = max(1, len(os.sched_getaffinity(0)) // len(self.gpus))
+        asked = os.environ.get(THREADS, str(threads))
+        return start_processes(1, {"CUDA_VISIBLE_DEVICES": gpu, THREADS: asked})
 
 
-def start_processes(
-    count: int, threads: int, variables: Mapping[str, str] | None = None
-) -> ProcessPoolExecutor:
-    """A pool of processes of this machine that end with this one, each with so many threads to
-    compute with.
+def start_processes(count: int, variables: Mapping[str, str]) -> ProcessPoolExecutor:
+    """A pool of processes of this machine that end with this one.
 
     Args:
-        variables: of the environment, set before anything else is loaded.
+        variables: of their environment, set before anything else is loaded.
     """
-    begin = partial(_begin, {"OMP_NUM_THREADS": str(threads), **(variables or {})})
+    begin = partial(_begin, variables)
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin)
 
 
