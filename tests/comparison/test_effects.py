@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
+from ft_harness.comparison import effects
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.sweep_sentences import state_sweep

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
+from ft_harness.comparison.amounts import amount, counted, decimals, fixed, interval, shorten
 from ft_harness.comparison.sentences import (
-    change_of,
     state_change,
     state_numbers,
     word_of,
@@ -77,7 +76,7 @@ def remark_less_likely(change: float, likelihood: Row) -> str:
         likelihood: the row of their perplexity.
     """
     return (
-        f"Log p of the chosen answers fell, by {-change:.1f} nats per answer on average "
+        f"Log p of the chosen answers fell, by {fixed(-change, 1)} nats per answer on average "
         f"({word_of(likelihood.metric)} {state_numbers(likelihood)}), while more of them are "
         "preferred: the rejected ones fell further. Read what the model writes now."
     )
@@ -210,7 +209,7 @@ def remark_cut(who: str) -> str:
 def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
     """A remark that the gain on the training examples far exceeds the gain on other items."""
     there, here = (amount(metric, row.tuned) for row in (trained, tested))
-    gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
+    gains = [state_change(metric, row.delta or 0.0) for row in (trained, tested)]
     return (
         f"The tuned model gains {gains[0]} (to {there}) on its training examples and {gains[1]} "
         f"(to {here}) here: much of what it learnt is memorised (overfitting)."

@@ -15,7 +15,6 @@ from ft_harness.comparison.amounts import (
     interval,
     probability,
     scale_of,
-    shown_delta,
 )
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.power import Power
@@ -105,7 +104,7 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
     """(base, tuned, their difference, how sure it is)."""
     metric, digits = row.metric, digits_of(row)
     before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
-    change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
+    change = f"{state_change(metric, row.delta or 0.0, digits)}{_state_ratio(row)}"
     certainty = f"{state_interval(metric, row.low, row.high, digits)}, {state_p(row)}"
     if row.no_interval in _NO_INTERVAL:
         certainty = _NO_INTERVAL[row.no_interval]
@@ -117,11 +116,6 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
 def state_seeds(seeds: int) -> str:
     """In a sentence: how many training runs one adapter's number speaks for."""
     return "one training seed" if seeds == 1 else f"1 of {seeds} training seeds"
-
-
-def change_of(row: Row) -> float:
-    """The difference that a row's sentence states: that of the scores as they are shown."""
-    return shown_delta(row.metric, row.base, row.tuned, digits_of(row)) or 0.0
 
 
 def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:

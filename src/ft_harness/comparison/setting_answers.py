@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from ft_harness import stats
-from ft_harness.comparison.amounts import Sides, counted
+from ft_harness.comparison.amounts import counted, decimals
 from ft_harness.comparison.comparability import filter_of
 from ft_harness.comparison.study import Comparison, Row, Study, Verdict
 from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
@@ -79,8 +79,8 @@ class TaskAnswers:
     def digits(self) -> int:
         """Decimals with which the numbers of all lines add up."""
         changes = [each for line in self.lines for each in (line.change, _change(line.effect))]
-        usual = Sides(self.metric, None, None, None, None).shown()[1]
-        return max([usual, *(each.shown(self.metric)[1] for each in changes if each)])
+        usual = decimals(self.metric, None, None)
+        return max([usual, *(each.digits(self.metric) for each in changes if each)])
 
 
 def _change(effect: Effect | None) -> Change | None:

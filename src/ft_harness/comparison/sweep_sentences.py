@@ -80,7 +80,7 @@ def _state_answers(answers: TaskAnswers) -> str:
 
 def _state_line(answers: TaskAnswers, line: SettingAnswer) -> str:
     change = line.change
-    delta = change.subtract(answers.metric, answers.digits) if change else None
+    delta = change.delta if change else None
     amount_of = (
         "undefined" if delta is None else state_change(answers.metric, delta, answers.digits)
     )
@@ -142,7 +142,7 @@ def _state_change(metric: str, change: Change, digits: int | None = None) -> str
     """`51.0 % -> 60.1 % (+9.1 points, 95 % interval ..., p ...)`."""
     if change.delta is None:
         return f"has no difference ({change.note or 'undefined'})"
-    digits = digits or change.shown(metric)[1]
+    digits = digits or change.digits(metric)
     sides = f"{amount(metric, change.before, digits)} -> {amount(metric, change.after, digits)}"
     return f"{sides} ({_certainty(metric, change, change.p, digits=digits)})"
 
@@ -150,9 +150,9 @@ def _state_change(metric: str, change: Change, digits: int | None = None) -> str
 def _certainty(
     metric: str, change: Change, p: float | None, word: str = "p", digits: int | None = None
 ) -> str:
-    digits = digits or change.shown(metric)[1]
+    digits = digits or change.digits(metric)
     parts = [
-        state_change(metric, change.subtract(metric, digits) or 0.0, digits),
+        state_change(metric, change.delta or 0.0, digits),
         state_interval(metric, change.low, change.high),
     ]
     if p is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import counted, difference, shown_value
+from ft_harness.comparison.amounts import counted, shown_value
 from ft_harness.comparison.sentences import word_of
 from ft_harness.comparison.setting_answers import (
     SettingAnswer,
@@ -36,7 +36,6 @@ from ft_harness.report.document import (
     Block,
     Cell,
     Figure,
-    Number,
     Paragraph,
     Span,
     Table,
@@ -251,12 +250,8 @@ def _change_columns(
     for (_, _, low, high), its in zip(numbers, drawn, strict=True):
         text = span_of(metric, low, high).text
         spans.append(Span(text, low, high, its))
-    deltas = [change(metric, _shown_delta(metric, line.change, digits), digits) for line in lines]
-    exact = [
-        Number(cell.text, line.change.delta if line.change else None)
-        for cell, line in zip(deltas, lines, strict=True)
-    ]
-    return [_Column(title, "n", exact), _Column("95 % interval", "i", spans)]
+    deltas = [change(metric, line.change.delta if line.change else None, digits) for line in lines]
+    return [_Column(title, "n", deltas), _Column("95 % interval", "i", spans)]
 
 
 def _numbers(line: SettingAnswer) -> tuple[float | None, ...]:
@@ -271,21 +266,13 @@ def _numbers(line: SettingAnswer) -> tuple[float | None, ...]:
     return line.base, made.delta, low, high
 
 
-def _shown_delta(metric: str, made: Change | None, digits: int) -> float | None:
-    """As a reader subtracts the scores that are shown."""
-    if made is None or made.delta is None:
-        return None
-    return made.subtract(metric, digits)
-
-
 def _effect_columns(metric: str, lines: Sequence[SettingAnswer], digits: int) -> list[_Column]:
     deltas: list[Cell] = []
     spans: list[Cell] = []
     for line in lines:
         made = line.effect.change if line.effect else None
-        shown = change(metric, _shown_delta(metric, made, digits), digits).text
-        is_own = line.setting.is_reference
-        deltas.append("reference" if is_own else Number(shown, made.delta if made else None))
+        shown = change(metric, made.delta if made else None, digits)
+        deltas.append("reference" if line.setting.is_reference else shown)
         spans.append(span_of(metric, made.low, made.high) if made else UNDEFINED)
     adjusted = [chance(line.effect.p_adjusted if line.effect else None) for line in lines]
     return [
@@ -337,7 +324,7 @@ def _score_cells(found: SettingScore) -> list[Cell]:
     span = score_span(found.metric, found.low, found.high)
     spread = _score_or_nothing(found.metric, found.deviation)
     made = found.change
-    digits = made.shown(found.metric)[1] if made else None
+    digits = made.digits(found.metric) if made else None
     return [
         score(found.metric, found.base, digits),
         score(found.metric, found.mean, digits),
@@ -350,10 +337,8 @@ def _change_cells(found: SettingScore) -> list[Cell]:
     made = found.change
     if made is None:
         return [UNDEFINED] * 3
-    shown, digits = made.shown(found.metric)
-    shown = None if made.delta is None else shown
     return [
-        Number(difference(found.metric, shown, digits), made.delta),
+        change(found.metric, made.delta, made.digits(found.metric)),
         span_of(found.metric, made.low, made.high),
         chance(made.p),
     ]
