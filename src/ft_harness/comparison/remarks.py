@@ -32,6 +32,28 @@ BLEU_OF_SHORT_ANSWERS = (
     "ones score 0"
 )
 
+_KINDS = {  # part of a remark -> what it is about, in a word or two
+    "Unverified base": "base unverified",
+    "left out: no score": "items left out",
+    "majority class (": "not above majority",
+    "one of format": "gain of format",
+    "Log p of the chosen": "chosen less likely",
+    "empty or unreadable": "no answers",
+    "The tuned model answers": "one answer only",
+    "Recall fell": "class lost",
+    "in the training data": "items trained on",
+    "cut by the limit": "answers cut",
+    "(overfitting)": "overfitting",
+    "validation items": "used for choosing",
+    "one and the same evaluation": "compared with itself",
+    BLEU_OF_SHORT_ANSWERS: "BLEU of short answers",
+}
+
+
+def kind_of(remark: str) -> str:
+    """What a remark is about, in a word or two, for a narrow column."""
+    return next((kind for part, kind in _KINDS.items() if part in remark), "caution")
+
 
 def remark_unverified(adapter: AdapterInfo | None) -> str | None:
     """A remark that an adapter may have been trained on another base than it was scored on."""

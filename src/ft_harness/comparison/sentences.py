@@ -4,6 +4,7 @@ and the words that they use: pure functions of rows."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import (
@@ -183,25 +184,31 @@ def state_family(family: FamilyOf) -> str:
         return f"{many} decides, so p needs no adjustment."
     if holm:
         return f"{many} decide; p is Holm-adjusted over them, as requested."
-    chance = f"{ALPHA * count:.2g}"
     return (
-        f"{many} decide, each by its own p: if nothing had changed anywhere, chance alone would "
-        f"call about {chance} of them improved or worse."
+        f"{many} decide, each by its own p; false verdicts to expect if nothing had changed "
+        f"anywhere: {count} x {100 * ALPHA:g} % = {ALPHA * count:.2g}."
     )
 
 
 def state_controls(study: Study) -> str:
     """The sentence on control tasks: how many got worse, and what the others don't prove."""
     controls = [each for each in study.comparisons if each.role == "control task"]
-    worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
+    runs = Counter(each.headline.task for each in controls)
+    worse = Counter(each.headline.task for each in controls if each.headline.verdict == "worse")
     if not worse:
         doubtful = sum(bool(each.cautions) for each in controls)
         comes = "comes with a caution" if doubtful == 1 else "come with cautions"
         hold = f", and {doubtful} of them {comes}" if doubtful else ""
         said = f"None of {len(controls)} is shown to be worse"
         return f"{said}, which does not prove that nothing was lost{hold}."
-    named = ", ".join(dict.fromkeys(worse))
-    return f"{len(worse)} of {len(controls)} got worse: {named}."
+    if len(controls) == len(runs):
+        return f"{len(worse)} of {len(controls)} got worse: {', '.join(worse)}."
+    named = [
+        f"{task} in {worse[task]} of {counted(count, 'run')}"
+        for task, count in runs.items()
+        if worse[task]
+    ]
+    return f"Got worse: {', '.join(named)}."
 
 
 def state_repeats(repeats: Repeats) -> str:

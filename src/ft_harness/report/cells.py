@@ -45,6 +45,12 @@ def change(metric: str, delta: float | None, digits: int | None = None) -> Numbe
     return Number(difference(metric, delta, digits), delta)
 
 
+def spread_of(metric: str, value: float | None) -> Number:
+    """A standard deviation or error as a cell: as a difference, in points where scores are in per
+    cent, but without a direction."""
+    return Number(difference(metric, value).removeprefix("+"), value)
+
+
 def chance(p: float | None) -> Number:
     """A p as a cell."""
     return Number(probability(p), p)

@@ -175,7 +175,8 @@ def _make_lines(
 def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | None) -> Line:
     row = comparison.answer
     cells = {column: text_of(cell) for column, cell in measured_cells(row).items()}
-    seeds = count_training_seeds(comparison.tuned, study.repeats)
+    has_card = any(run.card.name == comparison.tuned.subject for run in study.adapters)
+    seeds = count_training_seeds(comparison.tuned, study.repeats, has_card=has_card)
     certainty = [f"95 % interval {cells['95 % interval']}"] if row.low is not None else []
     certainty += [] if row.p is None else [state_p(row)]
     certainty += [f"n = {cells['n']}"]
