@@ -91,10 +91,11 @@ def test_a_list_of_choices_of_other_types(tmp_path: Path):
     assert "mine.yaml:2: doc_to_choice" in problem.what
 
 
-@pytest.mark.parametrize("value", [".nan", "!!binary aGk=", "!!set {a}"])
-def test_a_task_with_a_value_that_json_lacks(value: str, tmp_path: Path):
+@pytest.mark.parametrize("key", ["metadata", "metric_list"])
+@pytest.mark.parametrize("value", [".nan", "{note: .nan}", "{note: !!binary aGk=}", "!!set {a}"])
+def test_a_task_with_a_value_that_json_lacks(key: str, value: str, tmp_path: Path):
     path = tmp_path / "mine.yaml"
-    path.write_text(f"task: mine\nmetadata: {{note: {value}}}\n")
+    path.write_text(f"task: mine\n{key}: {value}\n")
     task = TaskDefinition("mine", TaskReader().follow(path))
     refused(lambda: task.task_hash, "mine.yaml")
 

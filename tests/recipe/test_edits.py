@@ -48,6 +48,12 @@ def test_one_line_changes(setting: str, old: str, new: str, tmp_path: Path):
     assert edited(tmp_path, COMMENTED, setting) == expected
 
 
+def test_a_section_that_is_null(tmp_path: Path):
+    text = f"{COMMENTED}sweep: null\n"
+    assert edited(tmp_path, text) == text
+    assert "learning_rate: 0.5 " in edited(tmp_path, text, "train.learning_rate=0.5")
+
+
 def test_several_fields_at_once(tmp_path: Path):
     settings = ["data.source=x.csv", "data.labels=[a, b]", "train.seed=7", "eval.limit=3"]
     settings += ["task.include_path=here", "train.num_train_epochs=5"]

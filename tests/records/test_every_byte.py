@@ -144,7 +144,8 @@ def test_samples_are_enough_where_scores_are_damaged(evaluation: Path):
 
 
 def test_nearest_examples(evaluation: Path):
-    assert missed(evaluation / NEAREST_FILE, lambda: read_nearest(evaluation)) == []
+    whole = read_evaluation(evaluation)
+    assert missed(evaluation / NEAREST_FILE, lambda: read_nearest(whole)) == []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.sweep_study import Setting, SettingScore, SweepStudy
 from ft_harness.records import HistoryEntry
 from ft_harness.report import sized, timed
 from ft_harness.report.figures import (
@@ -31,6 +32,7 @@ from ft_harness.report.figures import (
     tradeoff_rows,
     tradeoffs,
 )
+from ft_harness.report.figures import sweeps as figure_sweeps
 from tests.builders.study import (
     make_adapter,
     make_comparison,
@@ -345,3 +347,53 @@ def test_labels_at_the_edge_stand_at_their_values_on_a_logarithmic_axis():
     style.label_ends(axes, [("here", "black", 1000.0)])
     (text,) = axes.texts
     assert text.get_position()[1] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "turn"),
+    [
+        ([100, 400, 1600], 1.2, 0),
+        (["one", "two", "three"], 0.0, 0),
+        ([f"a long name of a decoding {number}" for number in "123"], 0.0, 20),
+    ],
+    ids=["numbers", "names", "long names"],
+)
+def test_only_numbers_are_joined_and_long_names_are_turned(values, width, turn):
+    scores = [
+        SettingScore(
+            split="test",
+            metric="acc",
+            values=[0.5],
+            mean=0.5,
+            low=0.4,
+            high=0.6,
+            deviation=None,
+            n=9,
+            is_primary=True,
+            higher_is_better=True,
+        )
+        for _ in values
+    ]
+    settings = [
+        Setting(
+            values={"a.b": value}, is_reference=not number, points=[], failed=[], seeds=1,
+            scores=[score], effort=None,
+        )
+        for number, (value, score) in enumerate(zip(values, scores, strict=True))
+    ]  # fmt: skip
+    sweep = SweepStudy(
+        name="mine",
+        axes=[["a.b"]],
+        stretches=[],
+        trains=True,
+        points=[],
+        settings=settings,
+        effects=[],
+    )
+    figure = Figure()
+    figure_sweeps._draw_axis(figure, sweep, ["a.b"])
+    (axes,) = figure.axes
+    assert axes.lines[0].get_linewidth() == width
+    assert [label.get_rotation() for label in axes.get_xticklabels()] == [turn] * 3
+    # three intervals are a band between numbers, and three bars at names
+    assert len(axes.collections) == (1 if width else 3)

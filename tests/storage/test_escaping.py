@@ -17,6 +17,7 @@ HOSTS = [
     "evil.com:8080", "me@evil.org", "x_y.sh", "evil.рф", "(evil.com)", "a.evil.com.", "-evil.co",
     "www.evil.com", "xn--e1afmkfd.org", "*evil*.com x.zip", "a|b.com", "evil.com|x", "`evil.com`",
     "ftp://a.b", "mailto:a@b.de", "1.evil.com", "evil..com", "evil.com$x", "\\evil.com", "e.vil.com",
+    "_.AA", "-.com", "__init__.py",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.recipe import load_recipe
 from ft_harness.sweep import Grid, read_grid, split_overrides
-from ft_harness.sweep.grid import Request
+from ft_harness.sweep.request import Request
 from tests.builders.command import assert_three_lines
 
 

@@ -76,6 +76,7 @@ class DataReport(Frozen):
     scored on."""
 
     schema_version: Literal[1] = 1
+    fingerprint: str | None = Field(default=None, description="the card's; null: not known")
     task: str
     splits: list[SplitData] = Field(description="train, validation, test, as far as they are used")
     overlaps: list[SplitOverlap] = Field(description="each split against those before it")

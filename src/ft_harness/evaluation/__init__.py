@@ -6,6 +6,7 @@ from ft_harness.evaluation.folder import (
     read_finished,
     write_evaluation,
 )
+from ft_harness.evaluation.item_scores import failed_score, failing_alone, plain_scores
 from ft_harness.evaluation.jobs import (
     Job,
     ModelState,
@@ -14,7 +15,7 @@ from ft_harness.evaluation.jobs import (
     plan_jobs,
     request_hash,
 )
-from ft_harness.evaluation.outcomes import failed_score, failing_alone, make_scores, plain_scores
+from ft_harness.evaluation.outcomes import make_scores
 from ft_harness.evaluation.runner import (
     check_complete,
     evaluate,

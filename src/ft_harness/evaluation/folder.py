@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ft_harness.errors import InputError
 from ft_harness.evaluation.jobs import Job, ModelState, declarations, fingerprint
 from ft_harness.records import (
     RECORD_FILE,
@@ -45,10 +46,20 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
 
 
 def read_finished(folder: Path) -> Evaluation | None:
-    """The evaluation in a folder, if it is finished: there, whole and complete."""
+    """The evaluation in a folder, if it is finished: there, whole and complete.
+
+    Raises:
+        InputError: another evaluation lies there, or its record is damaged.
+    """
     if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
         return None
     evaluation = read_evaluation(folder)
+    if evaluation.record.eval_id != folder.name:
+        raise InputError(
+            f"{folder / RECORD_FILE}: of another evaluation, {evaluation.record.eval_id}",
+            "evaluations in the folders that they were written to",
+            "move it back, or delete this folder and run the same command again",
+        )
     return evaluation if evaluation.record.status == "complete" else None
 
 

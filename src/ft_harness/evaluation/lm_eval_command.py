@@ -27,7 +27,13 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation.backends import register_models
 from ft_harness.evaluation.lm_eval_files import CheckedTracker, output_problems
-from ft_harness.models.lm_eval_private.command import building_with, parse_command, saving_with
+from ft_harness.evaluation.lm_eval_scoring import Scoring
+from ft_harness.models.lm_eval_private.command import (
+    building_with,
+    evaluating_with,
+    parse_command,
+    saving_with,
+)
 from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import learn_secrets
@@ -52,6 +58,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
         NonFiniteError: a score is NaN or infinite; what --output_path asks for is saved.
+        IncompleteError: docs have no score; likewise.
     """
     command = _parse(arguments)
     if command is None:
@@ -61,7 +68,13 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     settings = _settings(parsed)
     # A token among the model arguments would else be written into lm-eval's results.
     learn_secrets(settings)
-    with trusting(trust_code), building_with(NamedRowsTask), saving_with(CheckedTracker):
+    scoring = Scoring(settings.get("output_path"))
+    with (
+        trusting(trust_code),
+        building_with(NamedRowsTask),
+        evaluating_with(scoring.evaluate),
+        saving_with(CheckedTracker),
+    ):
         # As lm-eval's own entry point does before it runs anything.
         setup_logging()
         register_models()
@@ -78,29 +91,50 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
                     for path in _strangers(folders, settings.get("tasks") or [])
                 ]
                 raise_problems([fault for task in named for fault in code_problems(task)])
-        CheckedTracker.undefined = []
-        try:
-            execute(parsed)
-        except FtHarnessError:
+        _execute(execute, parsed, scoring)
+        _check_scores(scoring, settings)
+
+
+def _execute(execute: Callable[[Namespace], None], parsed: Namespace, scoring: Scoring) -> None:
+    """Run lm-eval.
+
+    Raises:
+        InputError, PolicyError: it stopped.
+    """
+    CheckedTracker.undefined = []
+    try:
+        execute(parsed)
+    except FtHarnessError as error:
+        _with_answers(error, scoring.kept)
+        raise
+    except SystemExit as stop:
+        # Its validation ends so; nothing else that it calls has a say in the exit code.
+        if parsed.command != "validate":
             raise
-        except SystemExit as stop:
-            # Its validation ends so; nothing else that it calls has a say in the exit code.
-            if parsed.command != "validate":
-                raise
-            raise InputError(
-                f"not all tasks of {parsed.tasks} were found, see above",
-                "tasks of ft-harness or lm-eval, or YAML files",
-                "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
-            ) from stop
-        except Exception as error:  # lm-eval checks few of its arguments
-            raise _stopped(error) from error
-        if undefined := CheckedTracker.undefined:
-            saved = "; the results are saved as they are" if settings.get("output_path") else ""
-            raise NonFiniteError(
-                "; ".join(undefined),
-                f"a number for every metric{saved}",
-                "fix the task's metric; --log_samples with --output_path shows for which docs",
-            )
+        raise InputError(
+            f"not all tasks of {parsed.tasks} were found, see above",
+            "tasks of ft-harness or lm-eval, or YAML files",
+            "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
+        ) from stop
+    except Exception as error:  # lm-eval checks few of its arguments
+        raise _with_answers(_stopped(error), scoring.kept) from error
+
+
+def _check_scores(scoring: Scoring, settings: Mapping[str, Any]) -> None:
+    """Refuse to call a run done whose scores are not of all docs.
+
+    Raises:
+        NonFiniteError: a score is NaN or infinite.
+        IncompleteError: docs have no score.
+    """
+    if undefined := CheckedTracker.undefined:
+        saved = "; the results are saved as they are" if settings.get("output_path") else ""
+        raise NonFiniteError(
+            "; ".join(undefined),
+            f"a number for every metric{saved}",
+            "fix the task's metric; --log_samples with --output_path shows for which docs",
+        )
+    scoring.check_complete(bool(settings.get("log_samples")))
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]] | None:
@@ -200,6 +234,13 @@ def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]
     return files + [path for folder in folders for path in sorted(Path(folder).rglob("*.yaml"))]
 
 
+def _with_answers(error: FtHarnessError, kept: str | None) -> FtHarnessError:
+    """The error, with where the model's answers are that had come before it."""
+    if kept is not None:
+        error.what += f"; the model had answered, and its answers are kept in {kept}"
+    return error
+
+
 def _stopped(error: Exception) -> InputError:
     # lm-eval raises plain ValueErrors, which only their words distinguish.
     text = str(error)
@@ -213,6 +254,6 @@ def _stopped(error: Exception) -> InputError:
     reason = text.splitlines()[0][:300] if text else "no reason given"
     return InputError(
         f"lm-eval stopped: {type(error).__name__}: {reason}",
-        "arguments that it takes",
-        "--debug shows the traceback",
+        "arguments that it takes, and functions and metrics of the task that take every doc",
+        "correct these and run it again; --debug shows the traceback",
     )

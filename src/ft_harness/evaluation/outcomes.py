@@ -1,98 +1,20 @@
-"""lm-eval's samples as ours, with the metrics that failed on a doc and why; and the scores of a
-split from them."""
+"""lm-eval's samples as ours, and the scores of a split from them."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from lm_eval.api.task import ConfigurableTask
 from numpy.typing import NDArray
 
-from ft_harness.errors import FtHarnessError, first_line
+from ft_harness.evaluation.item_scores import failed_score, plain_scores
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
 from ft_harness.records import Sample, Score, item_hash
 from ft_harness.records.provenance import package_versions
 from ft_harness.stats import score_interval
-
-
-class FailedScore:
-    """In place of a metric's value for a doc: why there is none."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-@contextmanager
-def failing_alone(task: ConfigurableTask) -> Iterator[None]:
-    """Context in which a metric that raises, or gives NaN or a text, fails its doc, not the
-    evaluation.
-
-    lm-eval's aggregates, which nobody reads, are not made: they would fail there.
-    """
-    names = list(task.higher_is_better())
-    # Set on the instance, where they hide those of the class; deleting them brings these back.
-    score, aggregates = task.process_results, dict.fromkeys(names, _no_aggregate)
-    widths: dict[str, int] = {}
-
-    def process_results(doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
-        try:
-            # What a task's own function changes in a doc is neither saved nor shown.
-            scores = plain_scores(dict(score(deepcopy(doc), results)))
-            _check_scores(scores, names, widths)
-        # Our own errors name what to change, and a machine without memory is no fault of one doc.
-        except (FtHarnessError, MemoryError):
-            raise
-        except Exception as error:  # whatever a task's own function raises
-            reason = f"the task's metric failed ({type(error).__name__}: {first_line(error)})"
-            return dict.fromkeys(aggregates, FailedScore(reason))
-        return scores
-
-    task.process_results, task.aggregation = process_results, lambda: aggregates
-    try:
-        yield
-    finally:
-        del task.process_results, task.aggregation  # those of its class again
-
-
-def _check_scores(
-    scores: Mapping[str, float | list[float] | None],
-    names: Sequence[str],
-    widths: dict[str, int],
-) -> None:
-    """Refuse scores of one doc from which no value can be made.
-
-    Args:
-        names: of the task's metrics.
-        widths: of the statistics of the docs before, metric -> how many; 0: one number, no list.
-
-    Raises:
-        TypeError, ValueError, IndexError: there is one.
-    """
-    if not any(name in scores for name in names):
-        raise ValueError(f"it gives none of {', '.join(names)}")
-    for name in names:
-        item = scores.get(name)
-        if item is None:
-            continue
-        metric = find_metric(name)
-        metric.check(item)
-        width = len(item) if isinstance(item, list) else 0
-        if name not in widths:
-            metric.value([item])
-            widths[name] = width
-        elif widths[name] != width:
-            raise ValueError(f"{name} is {width} numbers, for docs before {widths[name]}")
-
-
-def _no_aggregate(items: Sequence[Any]) -> float:
-    return 0.0
 
 
 def make_sample(
@@ -149,12 +71,6 @@ def _failure(item: Mapping[str, Any]) -> str | None:
     )
 
 
-def failed_score(scores: Mapping[str, Any]) -> str | None:
-    """Why a doc has no scores though it has responses; None: it has."""
-    failed = (value for value in scores.values() if isinstance(value, FailedScore))
-    return next((value.reason for value in failed), None)
-
-
 def _noted(responses: Sequence[Any], name: str) -> list[Any] | None:
     """What the back-end noted on each response; None where it did not, or a filter made another
     text of one."""
@@ -192,35 +108,6 @@ def _answers(
         return None, right.strip()
     generated = output_type == "generate_until" and responses
     return str(responses[0]).strip() if generated else None, right
-
-
-def plain_scores(scores: Mapping[str, Any]) -> dict[str, float | list[float] | None]:
-    """A task's scores of one doc as JSON knows them.
-
-    Raises:
-        ValueError, TypeError: one is NaN, infinite or no number.
-    """
-    for metric in scores:
-        if not isinstance(metric, str):
-            raise TypeError(f"{str(metric)[:80]} is no name of a metric")
-    return {metric: _plain(value) for metric, value in scores.items()}
-
-
-def _plain(value: Any) -> float | list[float] | None:
-    if value is None:
-        return None
-    return [_number(part) for part in value] if isinstance(value, list | tuple) else _number(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, str):
-        raise TypeError(f"{value[:80]!r} is no number")
-    number = float(value)
-    # NaN in a JSON file is read by Python alone, and a NaN among a thousand items makes the mean
-    # one.
-    if not math.isfinite(number):
-        raise ValueError(f"it gives {number}")
-    return number
 
 
 def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[float]]:

@@ -96,7 +96,8 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     known = read_finished(folder)
     if known is not None:
         return known
-    with compiled_templates(), failing_alone(task):
+    answered = (sample.doc_id for sample in samples if _is_answered(sample))
+    with compiled_templates(), failing_alone(task, answered):
         scored = [_score(task, sample, record) for sample in samples]
     new = record.model_copy(
         update={
@@ -121,14 +122,18 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
             "a task that asks the same and differs in its metrics only",
             "score the model on it with ft-harness eval, which reuses the responses it has",
         )
-    # There is nothing to score: memory was not enough when it was asked.
-    if sample.failed and not sample.responses:
+    if not _is_answered(sample):
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
     found = task.process_results(sample.doc, _responses(task, sample))
     failed = failed_score(found)
     scores = dict.fromkeys(found) if failed else plain_scores(found)
     invalid = scores.get("invalid") == 1.0
     return sample.model_copy(update={"scores": scores, "invalid": invalid, "failed": failed})
+
+
+def _is_answered(sample: Sample) -> bool:
+    """Whether there is something to score; else memory was not enough when it was asked."""
+    return not sample.failed or bool(sample.responses)
 
 
 def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.evaluation.folder import evaluation_folder, finished, write_evaluation
 from ft_harness.evaluation.generations import keep_generations
+from ft_harness.evaluation.item_scores import failing_alone
 from ft_harness.evaluation.jobs import Job, ModelState, declarations, response_state
-from ft_harness.evaluation.outcomes import failing_alone, make_sample, make_scores, metric_values
+from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
@@ -126,7 +128,9 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
     if job.shots:
         job.shots.install(job.task, job.settings.seed or 0)
-    with compiled_templates(), _decoding_as_asked(job), failing_alone(job.task):
+    share = sorted(job.doc_ids)[lm.rank :: lm.world_size]
+    scored = failing_alone(job.task, cycle(share))  # again for each filter
+    with compiled_templates(), _decoding_as_asked(job), scored:
         outcome = lm_eval.evaluate(
             lm=lm,
             task_dict={"tasks": {name: job.task}},

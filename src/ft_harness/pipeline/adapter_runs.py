@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
-from ft_harness.data.data_report import read_data_report
+from ft_harness.data.data_report import DATA_REPORT_FILE, read_data_report
 from ft_harness.errors import ConfigError, InputError
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.recipe import Recipe, load_recipe
@@ -32,6 +32,12 @@ def read_run(adapter: AdapterFolder) -> AdapterRun:
         )
     check_histories(folder, card)
     history, data = read_history(folder), read_data_report(folder)
+    if data is not None and data.fingerprint not in (None, card.fingerprint):
+        raise InputError(
+            f"{folder / DATA_REPORT_FILE}: of another adapter, or of another recipe",
+            f"the data of {card.name}",
+            "delete it, or restore it; ft-harness run writes it again",
+        )
     return AdapterRun(
         card=card,
         history=history,

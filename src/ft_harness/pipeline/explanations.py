@@ -174,7 +174,7 @@ def _find_nearest(
     """The nearest training examples of the sheet's cases, kept next to the tuned evaluation; None:
     not known."""
     try:
-        known, texts = cases.read_nearest(tuned.folder), cases.case_texts(summary)
+        known, texts = cases.read_nearest(tuned), cases.case_texts(summary)
     except InputError:
         if training is None:
             raise
@@ -185,6 +185,7 @@ def _find_nearest(
     found = cases.find_nearest(texts, docs, training.answer)
     if known:
         found = found.model_copy(update={"items": known.items | found.items})
+    found = found.model_copy(update={"eval_id": tuned.record.eval_id})
     write_kept(tuned.folder / cases.NEAREST_FILE, found)
     return found
 

@@ -246,7 +246,9 @@ def train_stage(
         card = processes.from_first(finished_card(plan, experiment.folder))
         # Before the training: a report on a killed run has it too.
         if stage.checked.data is not None:
-            write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
+            made_for = {"fingerprint": card.fingerprint if card else plan.fingerprint}
+            report = stage.checked.data.model_copy(update=made_for)
+            write_kept(stage.experiment.folder / DATA_REPORT_FILE, report)
         saved = (experiment.folder / name for name in (RECIPE_FILE, DATA_REPORT_FILE))
         before = [path for path in saved if path.is_file()]
         if card is not None:

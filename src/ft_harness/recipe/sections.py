@@ -178,8 +178,9 @@ class Recipe(Section):
 
     def written(self) -> dict[str, Any]:
         """The fields that were written down, as JSON values: a field left out stays left out, so
-        that the task's own value holds."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        that the task's own value holds. A section that is null is one left out."""
+        found = self.model_dump(mode="json", exclude_unset=True)
+        return {name: section for name, section in found.items() if section is not None}
 
     def scoring_sections(self) -> dict[str, Any]:
         """The written fields that determine how a model is scored."""

@@ -12,7 +12,7 @@ from ft_harness.storage.escaping import visible
 _INLINE_LIMIT = 1000
 # a host name, which many renderers make a link of by its last part (.com, .md, .rs) alone, up to
 # where a name with dots that is none (train.learning_rate) ends
-_HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+\w*"
+_HOST = r"[\w-](?:[\w-]*\.)+[^\W\d_][^\W_]+\w*"
 _LIVE = re.compile(rf"((?:[@$]|://|www\.|{_HOST})+)", re.IGNORECASE)
 _DOUBLED = re.compile(r"(?<=([-.:]))\1")  # pandoc makes dashes, ellipses and divisions of these
 # what begins an item of a list where a text begins a line, or a definition for pandoc; blanks that

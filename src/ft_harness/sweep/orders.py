@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_harness.data.files import Split
-from ft_harness.sweep.grid import Request
 from ft_harness.sweep.outcomes import Outcome
 from ft_harness.sweep.points import Point
+from ft_harness.sweep.request import Request
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def metric_problems(definition: TaskDefinition) -> list[InputError]:
     """In a task's YAML: metrics that can't be aggregated and compared; lm-eval would ask the hub
     for an unknown one."""
     problems: list[InputError] = []
-    for entry in definition.content.get("metric_list") or []:
+    for entry in definition.metric_entries:
         name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
         try:
             right = find_metric(name).higher_is_better
@@ -115,9 +115,9 @@ def metric_problems(definition: TaskDefinition) -> list[InputError]:
 
 def _primary_problems(definition: TaskDefinition) -> list[InputError]:
     """A declared primary metric that the task does not score."""
-    metadata, listed = definition.content.get("metadata"), definition.content.get("metric_list")
+    metadata, entries = definition.content.get("metadata"), definition.metric_entries
     declared = metadata.get("primary_metric") if isinstance(metadata, Mapping) else None
-    scored = [str(each.get("metric")) for each in listed or [] if isinstance(each, Mapping)]
+    scored = [str(each.get("metric")) for each in entries if isinstance(each, Mapping)]
     if declared is None or not scored or declared in scored:
         return []
     return [

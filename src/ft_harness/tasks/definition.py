@@ -66,15 +66,18 @@ class TaskDefinition:
         replaced = "data_source" in self.metadata and not self.uses_our_loader
         return tuple(split for split in SPLITS if self.content.get(SPLIT_KEYS[split]) or replaced)
 
+    @property
+    def metric_entries(self) -> list[Any]:
+        """What `metric_list` holds; nothing where it is no list, which is a fault of its own."""
+        listed = self.content.get("metric_list")
+        return listed if isinstance(listed, list) else []
+
     @cached_property
     def task_hash(self) -> str:
         """Identity of what the task scores: the YAML's content, the versions of our loader and of
         our metrics that it names, and the code of other people's functions."""
-        named = [
-            str(entry.get("metric"))
-            for entry in self.content.get("metric_list") or []
-            if isinstance(entry, Mapping)
-        ]
+        entries = self.metric_entries
+        named = [str(entry.get("metric")) for entry in entries if isinstance(entry, Mapping)]
         return self._hash(self.content, metric_versions(named))
 
     @cached_property

@@ -3,7 +3,7 @@
 `train` takes a `TrainingPlan` (recipe, base, data); `loop` has the steps.
 """
 
-from ft_harness.training.checkpoints import check_unfinished, clear_checkpoints
+from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.distributed import sharding_problems
 from ft_harness.training.forecast.footprint import count_base
 from ft_harness.training.forecast.forecast import (
@@ -30,5 +30,5 @@ from ft_harness.training.plan import (
     build_training_set,
     finished_card,
 )
-from ft_harness.training.run import train
+from ft_harness.training.run import clear_checkpoints, train
 from ft_harness.training.validation import EpochScorer

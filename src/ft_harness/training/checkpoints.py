@@ -277,11 +277,6 @@ def list_checkpoints(path: Path) -> list[Path]:
     )
 
 
-def clear_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of an adapter that is finished, also those that a kill left behind."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-
-
 def _read_plan(path: Path) -> dict[str, Any] | None:
     try:
         plan = read_json(path / PLAN_FILE)

@@ -3,6 +3,7 @@ or a classification head."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +20,7 @@ from ft_harness.records import Card, HistoryEntry
 from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
-from ft_harness.training.checkpoints import (
-    CHECKPOINTS,
-    clear_checkpoints,
-    open_checkpoints,
-    step_of,
-)
+from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints, step_of
 from ft_harness.training.cost import Spent, largest_peaks, measure_cost
 from ft_harness.training.distributed import place, share_out
 from ft_harness.training.known_answers import find_known_answers
@@ -66,8 +62,7 @@ def train(
     checkpoints = open_checkpoints(plan, folder)
     # A checkpoint that one process finds damaged and another doesn't would part them.
     checkpoints = replace(checkpoints, start=processes.from_first(checkpoints.start))
-    if say is not None and checkpoints.start is not None:
-        say(f"{folder.name}: continues from the checkpoint of step {step_of(checkpoints.start)}")
+    _say_start(checkpoints.start, folder, say)
     if base.head:
         write_init(folder, base.model, base.head)
     keep_histories(recipe, folder)
@@ -91,24 +86,41 @@ def train(
             loop.progress.spent = Spent(seconds=spent, evaluation_seconds=spent)
         loop.run()
         known = {"precision": precision, **largest_peaks(), **checkpoints.record()}
-        card: Card | None = None
-        if processes.rank() == 0:
-            found = load_best(model, loop.progress, recipe.train, folder / CHECKPOINTS)
-            with checkpoints.writing(model.save_pretrained):
-                save_weights(model, base, folder)
-            history = read_history(folder)
-            known |= {"epochs": epochs_of(history)}
-            found |= {
-                "trainable_parameters": sum(each.numel() for each in loop.trained),
-                "probe": read_probe(checkpoints.path),
-                "known_answers": find_known_answers(plan, model),
-                "cost": measure_cost(loop.meter.spent(), model, plan.data, folder, known),
-            }
-            card = _card(plan, folder, history, found)
-            # The card last: its presence says that the adapter is finished.
-            write_card(folder, card)
-            clear_checkpoints(folder)
+        card = _finish(plan, folder, model, loop, known) if processes.rank() == 0 else None
     return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
+
+
+def _finish(
+    plan: TrainingPlan, folder: Path, model: Any, loop: Loop, known: Mapping[str, Any]
+) -> Card:
+    """Save the weights and the card of a training whose steps are all taken; `known` is a part of
+    its cost."""
+    found = load_best(model, loop.progress, plan.recipe.train, folder / CHECKPOINTS)
+    with loop.checkpoints.writing(model.save_pretrained):
+        save_weights(model, plan.base, folder)
+    history = read_history(folder)
+    known = {**known, "epochs": epochs_of(history)}
+    found |= {
+        "trainable_parameters": sum(each.numel() for each in loop.trained),
+        "probe": read_probe(loop.checkpoints.path),
+        "known_answers": find_known_answers(plan, model),
+        "cost": measure_cost(loop.meter.spent(), model, plan.data, folder, known),
+    }
+    card = _card(plan, folder, history, found)
+    # The card last: its presence says that the adapter is finished.
+    write_card(folder, card)
+    clear_checkpoints(folder)
+    return card
+
+
+def _say_start(start: Path | None, folder: Path, say: Callable[[str], None] | None) -> None:
+    if say is not None and start is not None:
+        say(f"{folder.name}: continues from the checkpoint of step {step_of(start)}")
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of an adapter that is finished, also those that a kill left behind."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _card(

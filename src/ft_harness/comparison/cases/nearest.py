@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,7 +16,8 @@ from ft_harness.comparison.cases.summary import (
     list_cases,
 )
 from ft_harness.comparison.cases.traits import content_words, field_texts, join_fields
-from ft_harness.records import Frozen, read_kept
+from ft_harness.errors import InputError
+from ft_harness.records import Evaluation, Frozen, read_kept
 
 NEAREST_FILE = "nearest_training.json"
 Doc = dict[str, Any]
@@ -28,6 +28,7 @@ class Nearest(Frozen):
     """`nearest_training.json`: the nearest training example of each case."""
 
     schema_version: Literal[1] = 1
+    eval_id: str | None = Field(default=None, description="of the evaluation; null: not known")
     n_training: int = Field(description="training docs that were looked at")
     items: dict[str, NearestExample | None] = Field(
         description="item key -> its nearest; null: no word in common"
@@ -87,11 +88,18 @@ def add_nearest(summary: CaseSummary, nearest: Nearest) -> CaseSummary:
     )
 
 
-def read_nearest(folder: Path) -> Nearest | None:
+def read_nearest(evaluation: Evaluation) -> Nearest | None:
     """The nearest training examples that were kept in an evaluation's folder; None where none were.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or of another evaluation.
     """
-    action = "delete it and run the same command again"
-    return read_kept(folder / NEAREST_FILE, Nearest, "the nearest training examples", action)
+    path, action = evaluation.folder / NEAREST_FILE, "delete it and run the same command again"
+    found = read_kept(path, Nearest, "the nearest training examples", action)
+    if found is not None and found.eval_id not in (None, evaluation.record.eval_id):
+        raise InputError(
+            f"{path}: those of another evaluation, {found.eval_id}",
+            f"the nearest training examples of {evaluation.record.eval_id}",
+            action,
+        )
+    return found

@@ -6,9 +6,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
-from lm_eval import loggers
+from lm_eval import evaluator, loggers
 from lm_eval._cli import HarnessCLI
 from lm_eval.tasks import _factory
 
@@ -38,8 +39,14 @@ def building_with(task_class: type) -> AbstractContextManager[None]:
     return _replaced(_factory, "ConfigurableTask", task_class)
 
 
+def evaluating_with(around: Callable[..., Any]) -> AbstractContextManager[None]:
+    """Context in which the command has tasks scored by `around`, which is given lm-eval's own
+    function before that one's arguments."""
+    return _replaced(evaluator, "evaluate", partial(around, evaluator.evaluate))
+
+
 @contextmanager
-def _replaced(module: Any, name: str, by: type) -> Iterator[None]:
+def _replaced(module: Any, name: str, by: Any) -> Iterator[None]:
     before = getattr(module, name)
     setattr(module, name, by)
     try:

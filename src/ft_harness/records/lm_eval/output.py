@@ -197,7 +197,8 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
         wanted = "none" if lines.wanted is None else lines.wanted
         if not totals.items:
             raise ValueError("no samples in it")
-        if task_run.effective is not None and totals.items != task_run.effective:
+        scored = totals.items - lines.unscored
+        if task_run.effective not in (None, totals.items, scored):
             raise ValueError(
                 f"{totals.items} samples, but the results are of {task_run.effective}: incomplete"
             )
@@ -291,7 +292,7 @@ def _make_record(task_run: TaskRun, lines: Lines, totals: Totals, metrics: Seque
     signature = task_run.signature(name)
     return Record(
         eval_id=f"{settings.task}@{settings.split}{shots}{several}-{lines.digest[:12]}",
-        status="complete",
+        status="partial" if lines.unscored else "complete",
         subject=task_run.subject,
         model=task_run.model,
         adapter=task_run.adapter,

@@ -42,6 +42,7 @@ class Lines:
         filters: the filters met so far, in their order.
         odd_metrics: metric -> why it can't be compared, met so far.
         several_right: items with more than one right answer, met so far.
+        unscored: items whose metric failed, met so far.
         digest: of all lines, after they were read.
     """
 
@@ -53,6 +54,7 @@ class Lines:
     filters: dict[str, None] = field(default_factory=dict)
     odd_metrics: dict[str, str] = field(default_factory=dict)
     several_right: int = 0
+    unscored: int = 0
     digest: str = ""
 
     def __iter__(self) -> Iterator[Fields]:
@@ -107,6 +109,10 @@ class Lines:
         doc = item["doc"] if isinstance(item["doc"], dict) else {"doc": item["doc"]}
         requests = _requests(item.get("arguments"))
         responses, failed = _responses(item.get("filtered_resps"))
+        # `ft-harness lm-eval` says so of a doc whose metric failed
+        if item.get("metrics") == [] and (unscored := _text(item, "failed")):
+            failed = unscored
+            self.unscored += 1
         target, scores = str(item.get("target")), self._scores(item)
         output_type = self.output_type or _guess_type(responses)
         if output_type == "multiple_choice":

@@ -36,6 +36,8 @@ _COLOURS = (TUNED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
 _MARKERS = ("s", "o", "^", "D", "v", "P")
 _LOGARITHMIC = 5.0  # ratio of the ends from which an axis is logarithmic
 _HEIGHT = 3.2  # inches
+_TICKS = 60  # characters of all names on an axis that stand side by side
+_TURNED: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
 SWEEP_COLUMNS = ["x", "line", "split", "metric", "mean", "low", "high", "seeds", "base", "seconds"]
 _Scored = list[tuple[Setting, SettingScore]]
 
@@ -119,7 +121,7 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
     for (said, line), colour, marker in zip(lines, _COLOURS, _MARKERS, strict=False):
         points = sorted(line, key=lambda entry: places[_label(entry[0], axis)])
         xs = [places[_label(setting, axis)] for setting, _ in points]
-        _draw_line(axes, xs, points, scale, (colour, marker))
+        _draw_line(axes, xs, points, scale, (colour, marker), joined=is_number)
         if len(lines) > 1:
             ends.append((names[said], colour, scale * (points[-1][1].mean or 0.0)))
     _draw_base(
@@ -131,7 +133,8 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
         axes.set_xscale("log")
         axes.minorticks_off()
     labels = short_names(list(places))
-    axes.set_xticks(list(places.values()), [labels[label] for label in places])
+    turned = {} if is_number or sum(map(len, labels.values())) <= _TICKS else _TURNED
+    axes.set_xticks(list(places.values()), [labels[label] for label in places], **turned)
     axes.margins(x=0.08, y=0.15)
     scored = [score for _, line in lines for _, score in line]
     fit_scores(axes, scored[0].metric, _drawn_scores(scored))
@@ -141,16 +144,24 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
 
 
 def _draw_line(
-    axes: Axes, xs: Sequence[float], line: _Scored, scale: float, look: tuple[str, str]
+    axes: Axes,
+    xs: Sequence[float],
+    line: _Scored,
+    scale: float,
+    look: tuple[str, str],
+    *,
+    joined: bool,
 ) -> None:
-    """The means, their band (bars where a single setting has no band), seeds as points."""
+    """The means, seeds as points, and the means' intervals: a band where values between those of
+    the settings have a meaning, and each setting has one; else bars."""
     colour, marker = look
     means = [scale * (score.mean or 0.0) for _, score in line]
-    axes.plot(xs, means, color=colour, marker=marker, markersize=6, linewidth=1.2)
+    width = 1.2 if joined else 0.0
+    axes.plot(xs, means, color=colour, marker=marker, markersize=6, linewidth=width)
     ends = [(score.low, score.high) for _, score in line]
     known = [(x, low, high) for x, (low, high) in zip(xs, ends, strict=True)
              if low is not None and high is not None]  # fmt: skip
-    if len(known) == len(xs) > 1:
+    if joined and len(known) == len(xs) > 1:
         lows, highs = ([scale * each[side] for each in known] for side in (1, 2))
         axes.fill_between(xs, lows, highs, color=colour, alpha=0.13, linewidth=0)
     else:
