@@ -459,7 +459,7 @@ def test_primary_p_values_are_adjusted_together_where_that_is_asked_for(write: W
     assert [(row.p, row.p_adjusted, row.verdict) for row in rows] == [
         (0.03125, 0.0625, "no evidence")
     ] * 2
-    assert all("Holm-adjusted p = 0.062" in comparison.sentence for comparison in study.comparisons)
+    assert all("Holm-adjusted p = 0.063" in comparison.sentence for comparison in study.comparisons)
     assert {row.p_adjusted for row in study.rows() if not row.primary} == {None}
 
 
@@ -676,8 +676,8 @@ def test_perplexities_are_compared_as_ratios(write: Write) -> None:
     assert row.p is not None
     assert row.p < 0.05
     assert comparison.sentence == (
-        "Token perplexity on demo_nli (test, 50 items) improved from 4.89 to 4.43: -0.46, a factor of "
-        f"0.905 (95 % interval {row.low:.2f} to {row.high:.2f}, p = {row.p:.3f}, one training seed)."
+        "Token perplexity on demo_nli (test, 50 items) improved from 4.894 to 4.428: -0.466, a factor "
+        f"of 0.905 (95 % interval {row.low:.3f} to {row.high:.3f}, p = {row.p:.3f}, one training seed)."
     )
 
 
@@ -989,7 +989,7 @@ def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) 
 def test_sentence_of_four_items(write: Write) -> None:
     comparison = compare(*make_pair(write, 4, 0, 4))
     assert find_row(comparison.rows, "acc").verdict == "no evidence"  # p = 1 / 2^4
-    said = "p = 0.062, one training seed); 4 items can't show any difference."
+    said = "p = 0.063, one training seed); 4 items can't show any difference."
     assert said in comparison.sentence
     assert comparison.headline.decided_by is None  # interval and test agree
 

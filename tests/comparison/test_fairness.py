@@ -15,6 +15,7 @@ import pytest
 from ft_harness.comparison.aggregator import Row, aggregate, compare
 from ft_harness.comparison.comparability import Terms, conditions_of, find_mismatches, find_unknown
 from ft_harness.comparison.pairing import match_evaluations
+from ft_harness.comparison.repeats import count_training_seeds
 from ft_harness.errors import ConfigError, NotComparableError
 from ft_harness.records import Evaluation, Record
 from ft_harness.records.finding import load_records
@@ -414,3 +415,14 @@ def test_a_merged_model_stands_beside_its_base_by_position(ft, tmp_path: Path):
     text = (tmp_path / "results/reports/comparison/report.md").read_text()
     assert "models/small" in text
     assert "models/other" in text
+
+
+def test_a_seed_that_is_not_recorded_is_none(tmp_path: Path):
+    """lm-eval's files say nothing of the training; with the adapter's card they would."""
+    base = only(write_output(tmp_path / "b", make_lines(GOLDS, BASE)))
+    tuned = only(write_output(tmp_path / "t", make_lines(GOLDS, TUNED), "a/mine"))
+    compared = compare(base, tuned)
+    assert compared.tuned.foreign
+    assert compared.tuned.adapter
+    assert "seed" not in compared.finding
+    assert count_training_seeds(compared.tuned, [], has_card=True) == 1

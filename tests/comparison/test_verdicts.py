@@ -121,8 +121,8 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "control"
     )
     assert said[-1] == (
-        "2 comparisons of control tasks decide, each by its own p: if nothing had changed anywhere, "
-        "chance alone would call about 0.1 of them improved or worse."
+        "2 comparisons of control tasks decide, each by its own p; false verdicts to expect if nothing "
+        "had changed anywhere: 2 x 5 % = 0.1."
     )
 
 

@@ -12,7 +12,7 @@ from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.recipe import Recipe
 from ft_harness.records.schema import ForeignOutput
 from ft_harness.report.command_section import command_section
-from ft_harness.report.document import Verbatim
+from ft_harness.report.document import Paragraph, Verbatim
 from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
 from tests.report.test_report import fences, section
 
@@ -190,7 +190,12 @@ def test_what_lm_eval_scored_is_written_where_the_report_reads_it() -> None:
     study = Study(
         name="x", comparisons=[found], adapters=[], notes=[], command="ft-harness report old"
     )
-    *_, lines = (block for block in command_section(study) if isinstance(block, Verbatim))
+    said, lines, then, again = command_section(study)
+    assert isinstance(said, Paragraph)
+    assert isinstance(then, Paragraph)
+    assert "recipes name" not in said.text + then.text  # there are none
+    assert again == Verbatim("ft-harness report old", 30_000)
+    assert isinstance(lines, Verbatim)
     first, second = lines.text.splitlines()
     assert first.endswith(" --log_samples --output_path old/base")
     assert second.endswith(" --log_samples --output_path flat")

@@ -401,7 +401,7 @@ def test_a_long_table_says_that_the_rest_of_it_is_in_a_file(name, number, said):
     shown = re.findall(r"task ([0-9]+)</td>", page)
     assert shown == [str(place) for place in range(2000 if said else number)]
     assert re.findall(r"<p>The first ([0-9,]+ of [0-9,]+) rows; with --format csv", page) == said
-    assert f"<summary>Many ({number} rows)</summary>" in page
+    assert f"<summary>Many ({number} row{'' if number == 1 else 's'})</summary>" in page
 
 
 def test_lines_that_are_not_shown_are_not_made():

@@ -71,8 +71,8 @@ def test_controls_are_held_against_the_base():
     (control,) = state_settings(a_sweep())
     assert control == (
         "Against the base, accuracy on control task sst2_custom (test): learning_rate 0.001 +1.0 "
-        "points (no evidence), learning_rate 0.01 +1.0 points (no evidence); 1 of these 2 comes "
-        "with a caution."
+        "points (no evidence), learning_rate 0.01 +1.0 points (no evidence); cautions: "
+        "learning_rate 0.01 (class lost)."
     )
 
 

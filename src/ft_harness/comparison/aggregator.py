@@ -193,7 +193,9 @@ def _put_in_words(
         context = cautions.find_context(
             each, by_place[cautions.place_of(each.tuned)], runs.get(each.tuned.subject)
         )
-        finding = sentences.state_finding(each, count_training_seeds(each.tuned, repeats))
+        has_card = each.tuned.subject in runs
+        seeds = count_training_seeds(each.tuned, repeats, has_card=has_card)
+        finding = sentences.state_finding(each, seeds)
         changed = {"finding": finding, "cautions": [*each.cautions, *context]}
         worded.append(each.model_copy(update=changed))
     return worded

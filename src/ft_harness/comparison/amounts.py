@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Protocol
 
 from ft_harness.errors import InputError
@@ -18,6 +19,7 @@ _HUGE = 1e9  # from here on with an exponent
 _FOREIGN_DIGITS = 4  # of a metric that only another program knows
 # relative and absolute difference up to which two ends of an interval are one number
 _SAME, _ZERO = 1e-9, 1e-12
+_EXACT = 12  # significant digits of a number that are no noise of binary arithmetic
 
 
 def scale_of(metric: str) -> float | None:
@@ -49,13 +51,13 @@ def decimals(metric: str, low: float | None, high: float | None) -> int:
     below, above = _factor(metric) * low, _factor(metric) * high
     # An interval of 0.0 to 0.0 would contradict the verdict next to it.
     while digits < MOST_DECIMALS and _hides(
-        round(below, digits), round(above, digits), below, above
+        half_up(below, digits), half_up(above, digits), below, above
     ):
         digits += 1
     return digits
 
 
-def _hides(shown_low: float, shown_high: float, low: float, high: float) -> bool:
+def _hides(shown_low: Decimal, shown_high: Decimal, low: float, high: float) -> bool:
     """Whether rounding makes one number of both ends, or puts 0 into an interval that leaves it
     out."""
     return shown_low == shown_high or (low > 0 and shown_low == 0) or (high < 0 and shown_high == 0)
@@ -75,7 +77,19 @@ def _write(metric: str, value: float, digits: int | None, sign: str = "") -> str
     # A perplexity of a ruined model can have 300 digits before the point.
     if abs(shown) >= _HUGE:
         return f"{shown:{sign}.4g}"
-    return f"{shown:{sign}z.{places}f}"  # the `z` writes -0.0 as 0.0
+    return fixed(shown, places, sign)
+
+
+def half_up(value: float, places: int) -> Decimal:
+    """A number rounded as by hand: a half goes away from 0, and 100 * 0.6375 is 63.75 although it
+    is less in binary."""
+    exact = Decimal(f"{value:.{_EXACT}g}")
+    return exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+
+
+def fixed(value: float, places: int, sign: str = "") -> str:
+    """A number as text with so many decimals; `sign`: "+" shows that of positive ones too."""
+    return f"{half_up(value, places):{sign}z.{places}f}"  # the `z` writes -0.0 as 0.0
 
 
 def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
@@ -90,19 +104,6 @@ def on_scale(metric: str, delta: float) -> float:
     """A difference as a number on the scale that is shown: percentage points for metrics between 0
     and 1."""
     return _factor(metric) * delta
-
-
-def shown_delta(
-    metric: str, base: float | None, tuned: float | None, digits: int | None = None
-) -> float | None:
-    """The difference of two scores as a reader finds it: from the digits that are shown."""
-    if base is None or tuned is None:
-        return None
-    places = _usual_digits(metric) if digits is None else digits
-    # A reader who subtracts 33.2 from 50.2 must get the difference that is printed, which the
-    # rounded exact difference need not be.
-    before, after = (round(_factor(metric) * value, places) for value in (base, tuned))
-    return round(after - before, places) / _factor(metric)
 
 
 class Numbers(Protocol):
@@ -131,25 +132,27 @@ class Sides:
     low: float | None
     high: float | None
 
-    def shown(self) -> tuple[float | None, int]:
-        """The difference as a reader subtracts the shown scores, and the decimals of all."""
-        digits = digits_of(self)
-        return shown_delta(self.metric, self.base, self.tuned, digits), digits
-
 
 def digits_of(row: Numbers) -> int:
-    """Decimals of all numbers of a row as texts: as `decimals`, and more where the difference of
-    the shown scores would lie outside its own shown interval."""
+    """Decimals of all numbers of a row as texts: as `decimals`, and one more where the rounded
+    scores and their rounded difference add up only then (never with thirds: these keep theirs)."""
     digits = decimals(row.metric, row.low, row.high)
-    if row.low is None or row.high is None or row.base is None or row.tuned is None:
+    if row.base is None or row.tuned is None:
         return digits
-    factor = _factor(row.metric)
-    while digits < MOST_DECIMALS:
-        delta = round((shown_delta(row.metric, row.base, row.tuned, digits) or 0) * factor, digits)
-        if round(row.low * factor, digits) <= delta <= round(row.high * factor, digits):
-            break
-        digits += 1
-    return digits
+    before, after = (_factor(row.metric) * value for value in (row.base, row.tuned))
+    if _adds_up(before, after, digits) or not _adds_up(before, after, digits + 1):
+        return digits
+    return digits + 1
+
+
+def _adds_up(before: float, after: float, places: int) -> bool:
+    """Whether a reader who subtracts the rounded scores gets their rounded difference."""
+    if not max(abs(before), abs(after)) < _HUGE:
+        return True
+    shown_before, shown_after, delta = (
+        half_up(value, places) for value in (before, after, after - before)
+    )
+    return shown_after - shown_before == delta
 
 
 def interval(metric: str, low: float | None, high: float | None, digits: int | None = None) -> str:
@@ -169,15 +172,15 @@ def probability(p: float | None) -> str:
         return "< 0.001"
     digits = 3 if p < 0.1 else 2
     # 0.0496 shown as 0.050 would look like no evidence.
-    while (round(p, digits) < ALPHA) != (p < ALPHA):
+    while (half_up(p, digits) < Decimal(str(ALPHA))) != (p < ALPHA):
         digits += 1
-    return f"{p:.{digits}f}"
+    return fixed(p, digits)
 
 
 def duration(seconds: float) -> str:
     """Seconds as text, in seconds, minutes or hours."""
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{fixed(seconds, 1)} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
@@ -190,7 +193,7 @@ def size(count: int | None) -> str:
     unit = "B"
     while value >= 1024 and units:
         value, unit = value / 1024, units.pop(0)
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+    return f"{count} B" if unit == "B" else f"{fixed(value, 1)} {unit}"
 
 
 def shorten(text: str, most: int) -> str:

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
+from ft_harness.comparison.amounts import amount, counted, decimals, fixed, interval, shorten
 from ft_harness.comparison.sentences import (
-    change_of,
     state_change,
     state_numbers,
     word_of,
@@ -32,6 +31,28 @@ BLEU_OF_SHORT_ANSWERS = (
     "BLEU counts runs of four words; most right answers here are shorter, so that even perfect "
     "ones score 0"
 )
+
+_KINDS = {  # part of a remark -> what it is about, in a word or two
+    "Unverified base": "base unverified",
+    "left out: no score": "items left out",
+    "majority class (": "not above majority",
+    "one of format": "gain of format",
+    "Log p of the chosen": "chosen less likely",
+    "empty or unreadable": "no answers",
+    "The tuned model answers": "one answer only",
+    "Recall fell": "class lost",
+    "in the training data": "items trained on",
+    "cut by the limit": "answers cut",
+    "(overfitting)": "overfitting",
+    "validation items": "used for choosing",
+    "one and the same evaluation": "compared with itself",
+    BLEU_OF_SHORT_ANSWERS: "BLEU of short answers",
+}
+
+
+def kind_of(remark: str) -> str:
+    """What a remark is about, in a word or two, for a narrow column."""
+    return next((kind for part, kind in _KINDS.items() if part in remark), "caution")
 
 
 def remark_unverified(adapter: AdapterInfo | None) -> str | None:
@@ -77,7 +98,7 @@ def remark_less_likely(change: float, likelihood: Row) -> str:
         likelihood: the row of their perplexity.
     """
     return (
-        f"Log p of the chosen answers fell, by {-change:.1f} nats per answer on average "
+        f"Log p of the chosen answers fell, by {fixed(-change, 1)} nats per answer on average "
         f"({word_of(likelihood.metric)} {state_numbers(likelihood)}), while more of them are "
         "preferred: the rejected ones fell further. Read what the model writes now."
     )
@@ -210,7 +231,7 @@ def remark_cut(who: str) -> str:
 def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
     """A remark that the gain on the training examples far exceeds the gain on other items."""
     there, here = (amount(metric, row.tuned) for row in (trained, tested))
-    gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
+    gains = [state_change(metric, row.delta or 0.0) for row in (trained, tested)]
     return (
         f"The tuned model gains {gains[0]} (to {there}) on its training examples and {gains[1]} "
         f"(to {here}) here: much of what it learnt is memorised (overfitting)."

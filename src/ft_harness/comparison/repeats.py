@@ -95,10 +95,13 @@ def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
     return found
 
 
-def count_training_seeds(tuned: Record, repeats: Sequence[Repeats]) -> int | None:
-    """The number of training seeds with which this adapter's recipe was scored; None: no
-    adapter."""
-    if tuned.adapter is None:
+def count_training_seeds(
+    tuned: Record, repeats: Sequence[Repeats], *, has_card: bool
+) -> int | None:
+    """The number of training seeds with which this adapter's recipe was scored; None: no adapter,
+    or one whose seed is not recorded."""
+    # The files of another program say nothing of a training; its adapter's card may be found.
+    if tuned.adapter is None or (tuned.foreign is not None and not has_card):
         return None
     of_training = (each for each in repeats if each.varied == "training seed")
     return max(

@@ -4,6 +4,7 @@ and the words that they use: pure functions of rows."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import (
@@ -15,7 +16,6 @@ from ft_harness.comparison.amounts import (
     interval,
     probability,
     scale_of,
-    shown_delta,
 )
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.power import Power
@@ -105,7 +105,7 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
     """(base, tuned, their difference, how sure it is)."""
     metric, digits = row.metric, digits_of(row)
     before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
-    change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
+    change = f"{state_change(metric, row.delta or 0.0, digits)}{_state_ratio(row)}"
     certainty = f"{state_interval(metric, row.low, row.high, digits)}, {state_p(row)}"
     if row.no_interval in _NO_INTERVAL:
         certainty = _NO_INTERVAL[row.no_interval]
@@ -117,11 +117,6 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
 def state_seeds(seeds: int) -> str:
     """In a sentence: how many training runs one adapter's number speaks for."""
     return "one training seed" if seeds == 1 else f"1 of {seeds} training seeds"
-
-
-def change_of(row: Row) -> float:
-    """The difference that a row's sentence states: that of the scores as they are shown."""
-    return shown_delta(row.metric, row.base, row.tuned, digits_of(row)) or 0.0
 
 
 def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
@@ -189,25 +184,31 @@ def state_family(family: FamilyOf) -> str:
         return f"{many} decides, so p needs no adjustment."
     if holm:
         return f"{many} decide; p is Holm-adjusted over them, as requested."
-    chance = f"{ALPHA * count:.2g}"
     return (
-        f"{many} decide, each by its own p: if nothing had changed anywhere, chance alone would "
-        f"call about {chance} of them improved or worse."
+        f"{many} decide, each by its own p; false verdicts to expect if nothing had changed "
+        f"anywhere: {count} x {100 * ALPHA:g} % = {ALPHA * count:.2g}."
     )
 
 
 def state_controls(study: Study) -> str:
     """The sentence on control tasks: how many got worse, and what the others don't prove."""
     controls = [each for each in study.comparisons if each.role == "control task"]
-    worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
+    runs = Counter(each.headline.task for each in controls)
+    worse = Counter(each.headline.task for each in controls if each.headline.verdict == "worse")
     if not worse:
         doubtful = sum(bool(each.cautions) for each in controls)
         comes = "comes with a caution" if doubtful == 1 else "come with cautions"
         hold = f", and {doubtful} of them {comes}" if doubtful else ""
         said = f"None of {len(controls)} is shown to be worse"
         return f"{said}, which does not prove that nothing was lost{hold}."
-    named = ", ".join(dict.fromkeys(worse))
-    return f"{len(worse)} of {len(controls)} got worse: {named}."
+    if len(controls) == len(runs):
+        return f"{len(worse)} of {len(controls)} got worse: {', '.join(worse)}."
+    named = [
+        f"{task} in {worse[task]} of {counted(count, 'run')}"
+        for task, count in runs.items()
+        if worse[task]
+    ]
+    return f"Got worse: {', '.join(named)}."
 
 
 def state_repeats(repeats: Repeats) -> str:

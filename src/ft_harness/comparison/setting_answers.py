@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 
 from ft_harness import stats
-from ft_harness.comparison.amounts import Sides, counted
+from ft_harness.comparison.amounts import counted, decimals
 from ft_harness.comparison.comparability import filter_of
+from ft_harness.comparison.remarks import kind_of
 from ft_harness.comparison.study import Comparison, Row, Study, Verdict
 from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
 
@@ -57,6 +58,29 @@ class SettingAnswer:
             return "".join(verdicts)
         return ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
 
+    @property
+    def kinds(self) -> list[str]:
+        """What the cautions of its seeds are about, each once."""
+        return list(dict.fromkeys(kind_of(said) for each in self.found for said in each.cautions))
+
+    def count_losses(self) -> dict[str, int]:
+        """Of a control task: in how many seeds it got worse, and scores as guessing does."""
+        counts = {
+            "worse": sum(row.verdict == "worse" for row in self.rows),
+            "at chance level": sum(map(_is_at_chance, self.found)),
+        }
+        return {what: count for what, count in counts.items() if count}
+
+
+def _is_at_chance(comparison: Comparison) -> bool:
+    """Whether chance lies in the interval of the tuned model's own score."""
+    chance, metric = comparison.rules().get("chance"), comparison.headline.metric
+    scores = (each for each in comparison.tuned.scores if each.metric == metric)
+    score = next(scores, None)
+    if chance is None or score is None or score.low is None or score.high is None:
+        return False
+    return score.low <= chance <= score.high
+
 
 @dataclass(frozen=True)
 class TaskAnswers:
@@ -79,8 +103,8 @@ class TaskAnswers:
     def digits(self) -> int:
         """Decimals with which the numbers of all lines add up."""
         changes = [each for line in self.lines for each in (line.change, _change(line.effect))]
-        usual = Sides(self.metric, None, None, None, None).shown()[1]
-        return max([usual, *(each.shown(self.metric)[1] for each in changes if each)])
+        usual = decimals(self.metric, None, None)
+        return max([usual, *(each.digits(self.metric) for each in changes if each)])
 
 
 def _change(effect: Effect | None) -> Change | None:
@@ -235,6 +259,30 @@ def _mean_change(rows: Sequence[Row]) -> Change | None:
 def _rules(lines: Sequence[SettingAnswer]) -> dict[str, float]:
     found = [each for line in lines for each in line.found]
     return {rule: value for each in found for rule, value in each.rules().items()}
+
+
+def _controls_of(
+    answers: Sequence[TaskAnswers], setting: Setting
+) -> list[tuple[str, SettingAnswer]]:
+    controls = [each for each in answers if each.is_control]
+    lines = [(each.task or "", line) for each in controls for line in each.lines]
+    return [(task, line) for task, line in lines if line.setting.values == setting.values]
+
+
+def state_losses(answers: Sequence[TaskAnswers], setting: Setting) -> list[str]:
+    """What a setting cost on each control task: `control_text worse in 2 of 2 seeds`."""
+    return [
+        f"{task} {what}{f' in {count} of {line.seeds} seeds' if line.seeds > 1 else ''}"
+        for task, line in _controls_of(answers, setting)
+        for what, count in line.count_losses().items()
+    ]
+
+
+def kinds_of_losses(answers: Sequence[TaskAnswers], setting: Setting) -> list[str]:
+    """The same for a narrow column, whichever control task it is: `control worse`."""
+    found = (line for _, line in _controls_of(answers, setting))
+    kinds = (what.removesuffix(" level") for line in found for what in line.count_losses())
+    return list(dict.fromkeys(f"control {what}" for what in kinds))
 
 
 def describe_lines(answers: TaskAnswers) -> str:

@@ -62,7 +62,7 @@ def _has_change(line: SettingAnswer) -> bool:
 
 def _state_answers(answers: TaskAnswers) -> str:
     """`Against the base, accuracy on demo_sentiment (test, means of 2 seeds): learning_rate 0.001
-    +10.8 points (improved), ...; 2 of these 3 come with cautions.`"""
+    +10.8 points (improved), ...; cautions: learning_rate 0.001 (class lost).`"""
     lines = [each for each in answers.lines if each.change is not None]
     seeds = describe_lines(answers)
     place = f"{answers.split}, means of {seeds}" if seeds else answers.split
@@ -72,15 +72,19 @@ def _state_answers(answers: TaskAnswers) -> str:
     else:
         found = [each.said or "undefined" for each in lines]
         said = ", ".join(f"{found.count(each)} settings {each}" for each in dict.fromkeys(found))
-    doubtful = sum(any(each.cautions for each in line.found) for line in lines)
-    comes = "comes with a caution" if doubtful == 1 else "come with cautions"
-    caution = f"; {doubtful} of these {len(lines)} {comes}" if doubtful else ""
+    doubtful = [each for each in lines if each.kinds]
+    named = [
+        f"{name_values(each.setting.values)} ({', '.join(each.kinds)})"
+        for each in doubtful[:_MOST_NAMED]
+    ]
+    more = f" and {len(doubtful) - _MOST_NAMED} more" if len(doubtful) > _MOST_NAMED else ""
+    caution = f"; cautions: {', '.join(named)}{more}" if doubtful else ""
     return f"Against the base, {word_of(answers.metric)} on {task} ({place}): {said}{caution}."
 
 
 def _state_line(answers: TaskAnswers, line: SettingAnswer) -> str:
     change = line.change
-    delta = change.subtract(answers.metric, answers.digits) if change else None
+    delta = change.delta if change else None
     amount_of = (
         "undefined" if delta is None else state_change(answers.metric, delta, answers.digits)
     )
@@ -142,7 +146,7 @@ def _state_change(metric: str, change: Change, digits: int | None = None) -> str
     """`51.0 % -> 60.1 % (+9.1 points, 95 % interval ..., p ...)`."""
     if change.delta is None:
         return f"has no difference ({change.note or 'undefined'})"
-    digits = digits or change.shown(metric)[1]
+    digits = digits or change.digits(metric)
     sides = f"{amount(metric, change.before, digits)} -> {amount(metric, change.after, digits)}"
     return f"{sides} ({_certainty(metric, change, change.p, digits=digits)})"
 
@@ -150,9 +154,9 @@ def _state_change(metric: str, change: Change, digits: int | None = None) -> str
 def _certainty(
     metric: str, change: Change, p: float | None, word: str = "p", digits: int | None = None
 ) -> str:
-    digits = digits or change.shown(metric)[1]
+    digits = digits or change.digits(metric)
     parts = [
-        state_change(metric, change.subtract(metric, digits) or 0.0, digits),
+        state_change(metric, change.delta or 0.0, digits),
         state_interval(metric, change.low, change.high),
     ]
     if p is not None:
@@ -198,7 +202,11 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
     if not significant:
         # An interval is of one difference, the adjusted p of the largest among several.
         apart = any(_leaves_out_zero(each.change) for each in known)
-        decides = "; its p, adjusted for the number of settings, decides" if apart else ""
+        decides = (
+            "; the interval leaves out 0, but the adjusted p does not pass: not shown"
+            if apart
+            else ""
+        )
         seen = f"{names}: no other value is shown to differ from the reference{others}"
         return [f"{seen}; the largest difference is {said}{decides}."]
     differ = "differs" if len(significant) == 1 else "differ"

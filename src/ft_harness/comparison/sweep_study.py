@@ -8,13 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ft_harness.comparison.amounts import (
-    MOST_DECIMALS,
-    Sides,
-    difference,
-    shown_delta,
-    shown_value,
-)
+from ft_harness.comparison.amounts import Sides, digits_of, shown_value
 from ft_harness.records import Frozen
 
 MeasuredSplit = Literal["validation", "test"]
@@ -59,26 +53,9 @@ class Change(Frozen):
     n: int
     note: str | None = Field(default=None, description="why there is no difference; null: there is")
 
-    def shown(self, metric: str) -> tuple[float | None, int]:
-        """The difference as a reader subtracts the shown scores, and the decimals of all.
-
-        With several seeds, it has enough decimals to equal the rounded mean of the seeds' own
-        differences too, which a report shows elsewhere; the usual ones where none are enough, as
-        for thirds.
-        """
-        usual = delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
-        if delta is None or self.delta is None or self.seeds == 1:
-            return usual
-        while difference(metric, delta, digits) != difference(metric, self.delta, digits):
-            digits += 1
-            if digits > MOST_DECIMALS:
-                return usual
-            delta = shown_delta(metric, self.before, self.after, digits)
-        return delta, digits
-
-    def subtract(self, metric: str, digits: int) -> float | None:
-        """The difference of both scores as they are shown with so many decimals."""
-        return shown_delta(metric, self.before, self.after, digits)
+    def digits(self, metric: str) -> int:
+        """Decimals with which the scores and their difference are shown."""
+        return digits_of(Sides(metric, self.before, self.after, self.low, self.high))
 
 
 class SettingScore(Frozen):
@@ -267,7 +244,7 @@ class SweepStudy(Frozen):
         scores = [each.score(split) for each in self.settings]
         made = [(each.metric, each.change) for each in scores if each and each.change]
         made += [(each.metric, each.change) for each in self.effects if each.split == split]
-        return max((change.shown(metric)[1] for metric, change in made), default=None)
+        return max((change.digits(metric) for metric, change in made), default=None)
 
     def lacks_choice(self) -> bool:
         """Whether a choice was asked for that could not be made."""

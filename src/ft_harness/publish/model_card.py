@@ -19,7 +19,6 @@ from ft_harness.comparison.amounts import (
     duration,
     interval,
     probability,
-    shown_delta,
     size,
 )
 from ft_harness.comparison.sentences import state_repeats, word_of
@@ -235,14 +234,13 @@ def _cells(row: Row) -> list[str]:
         share = amount(metric, row.base, digits)
         name = f"{word_of(metric)}, {row.base_subject}"
         return [row.task, row.split, name, share, *"----", str(row.n), "-"]
-    delta = None if row.delta is None else shown_delta(metric, row.base, row.tuned, digits)
     return [
         row.task,
         row.split,
         word_of(metric),
         amount(metric, row.base, digits),
         amount(metric, row.tuned, digits),
-        difference(metric, delta, digits),
+        difference(metric, row.delta, digits),
         interval(metric, row.low, row.high, digits),
         probability(row.p if row.p_adjusted is None else row.p_adjusted),
         str(row.n),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
-from ft_harness.comparison.amounts import NONE, difference
+from ft_harness.comparison.amounts import NONE, difference, fixed
 from ft_harness.comparison.cases import (
     CASES_FILE,
     DECIDING_METRICS,
@@ -165,7 +165,7 @@ def _log_likelihoods(values: Sequence[float | None]) -> list[Number]:
     best = max((value for value in values if value is not None), default=0.0)
     weights = [0.0 if value is None else math.exp(value - best) for value in values]
     return [
-        UNDEFINED if value is None else Number(f"{value:.2f}", value, weight / sum(weights))
+        UNDEFINED if value is None else Number(fixed(value, 2), value, weight / sum(weights))
         for value, weight in zip(values, weights, strict=True)
     ]
 
@@ -186,7 +186,7 @@ def _remarks(case: Case) -> list[str]:
         found.append(f"Why, from {CASES_FILE}: {case.why}")
     if case.nearest:
         text = " / ".join(case.nearest.text.splitlines())
-        share = f"{100 * case.nearest.similarity:.0f} %"
+        share = f"{fixed(100 * case.nearest.similarity, 0)} %"
         found.append(
             f"Nearest training example ({share} of the words in common, answer "
             f"{case.nearest.answer}): {text}"

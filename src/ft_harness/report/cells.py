@@ -11,9 +11,9 @@ from ft_harness.comparison.amounts import (
     amount,
     difference,
     digits_of,
+    fixed,
     interval,
     probability,
-    shown_delta,
 )
 from ft_harness.report.document import Cell, Number, Span
 
@@ -45,6 +45,12 @@ def change(metric: str, delta: float | None, digits: int | None = None) -> Numbe
     return Number(difference(metric, delta, digits), delta)
 
 
+def spread_of(metric: str, value: float | None) -> Number:
+    """A standard deviation or error as a cell: as a difference, in points where scores are in per
+    cent, but without a direction."""
+    return Number(difference(metric, value).removeprefix("+"), value)
+
+
 def chance(p: float | None) -> Number:
     """A p as a cell."""
     return Number(probability(p), p)
@@ -57,7 +63,7 @@ def count(number: int | None) -> Number:
 
 def share(value: float | None) -> Number:
     """A share as a cell, in per cent."""
-    return Number(NONE if value is None else f"{100 * value:.1f} %", value)
+    return Number(NONE if value is None else f"{fixed(100 * value, 1)} %", value)
 
 
 def span_of(metric: str, low: float | None, high: float | None, digits: int | None = None) -> Span:
@@ -91,14 +97,12 @@ def measured_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def measured_cells(row: Row) -> dict[str, Cell]:
-    """The cells of a comparison's row by the names of `MEASURED`; the difference is that of the
-    scores as they are shown."""
+    """The cells of a comparison's row by the names of `MEASURED`."""
     digits = digits_of(row)
-    shown = None if row.delta is None else shown_delta(row.metric, row.base, row.tuned, digits)
     return {
         "Base": score(row.metric, row.base, digits),
         "Tuned": score(row.metric, row.tuned, digits),
-        "Difference": Number(difference(row.metric, shown, digits), row.delta),
+        "Difference": Number(difference(row.metric, row.delta, digits), row.delta),
         "95 % interval": span_of(row.metric, row.low, row.high, digits),
         "p": chance(row.p),
         "p (Holm)": chance(row.p_adjusted),

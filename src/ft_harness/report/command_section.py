@@ -23,10 +23,9 @@ _SCORING = ("model", "task", "data", "eval", "controls")
 _LONGEST = 30_000  # characters, so that no command that a person gave is cut
 # as lm-eval says it
 _QUANTISED = {"4bit": "load_in_4bit=True", "8bit": "load_in_8bit=True", "gptq": "gptqmodel=True"}
-_SAID = (
-    "Run in a new folder, with the data where the recipes name it, these lines make this "
-    "report again; what is finished is reused:"
-)
+_SAID = "Run in a new folder{data}, these lines make this report again; what is finished is reused:"
+_DATA = ", with the data where the recipes name it"
+_AGAIN = "With their output in place, this makes the report again:"
 _UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")  # what lm-eval replaces in a folder's name
 _ELSEWHERE = (
     "What it compares was scored by other programs, or with recipes that are not recorded. As far "
@@ -51,12 +50,17 @@ def command_section(study: Study) -> list[Block]:
             script.ask(recipe, subject, folder)
         script.score()
         script.lines += _rescore(study)
+    has_recipes = bool(script.lines)
     script.lines.append(study.command)
     elsewhere = [] if study.sweep or kind in ("run", "demo") else _list_elsewhere(study)
-    blocks: list[Block] = [Paragraph(_SAID), Verbatim("\n".join(script.lines), _LONGEST)]
-    if elsewhere:
-        blocks += [Paragraph(_ELSEWHERE), Verbatim("\n".join(elsewhere), _LONGEST)]
-    return blocks
+    again = Verbatim("\n".join(script.lines), _LONGEST)
+    if not elsewhere:
+        return [Paragraph(_SAID.format(data=_DATA if has_recipes else "")), again]
+    others: list[Block] = [Paragraph(_ELSEWHERE), Verbatim("\n".join(elsewhere), _LONGEST)]
+    # Adapters are trained before they are scored; without recipes nothing comes before.
+    if has_recipes:
+        return [Paragraph(_SAID.format(data=_DATA)), again, *others]
+    return [*others, Paragraph(_AGAIN), again]
 
 
 class _Script:

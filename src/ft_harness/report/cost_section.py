@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
-from ft_harness.comparison.amounts import duration, size
+from ft_harness.comparison.amounts import duration, fixed, size
 from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Table
@@ -78,10 +78,10 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
         "Share of the measured peak speed": UNDEFINED
         if cost.matmul_share is None
-        else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share),
+        else Number(f"{fixed(100 * cost.matmul_share, 0)} %", cost.matmul_share),
         "Parameters, base and adapter": count(total),
         "Trainable parameters": count(card.trainable_parameters),
-        "Trainable share": Number(f"{100 * part:.2f} %", part),
+        "Trainable share": Number(f"{fixed(100 * part, 2)} %", part),
         "Peak memory of the process": size(cost.peak_rss_bytes),
         "Peak GPU memory": UNDEFINED if cost.peak_gpu_bytes is None else size(cost.peak_gpu_bytes),
         "Peak GPU memory, reserved": UNDEFINED

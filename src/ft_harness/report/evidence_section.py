@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.amounts import fixed
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import Block, Cell, Number, Paragraph, Table, bullets, titled
@@ -165,7 +166,7 @@ def _evaluation_cells(record: Record) -> list[Cell]:
         UNDEFINED if settings.seed is None else Number(str(settings.seed), settings.seed),
         count(settings.batch_size),
         settings.device,
-        Number(f"{cost.seconds:.1f}", cost.seconds) if cost else UNDEFINED,
+        Number(fixed(cost.seconds, 1), cost.seconds) if cost else UNDEFINED,
         count(cost.tokens if cost else None),
         _describe_back_end(record),
         record.eval_id,

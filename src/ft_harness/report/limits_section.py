@@ -186,7 +186,7 @@ def _of_controls(study: Study) -> Iterator[str]:
         if each.role == "control task":
             controls.setdefault(each.headline.task, []).append(each)
     if not controls:
-        hint = " (controls in the recipe)" if study.adapters else ""
+        hint = "; add controls to the recipe to measure it" if study.adapters else ""
         said = "No control task was scored: what the training cost on other tasks is not known"
         yield f"{said}{hint}."
         return
@@ -195,7 +195,7 @@ def _of_controls(study: Study) -> Iterator[str]:
 
 
 def _size_of(task: str, compared: Sequence[Comparison]) -> str:
-    """`control_words (100 items, a loss of less than about 14 points may not show)`."""
+    """`control_words (100 items, a loss of about 14 points shows with 80 % power)`."""
     rows = [each.headline for each in compared]
     items = counted(min(row.n for row in rows), "item")
     metric = rows[0].metric
@@ -203,7 +203,7 @@ def _size_of(task: str, compared: Sequence[Comparison]) -> str:
     if not known or scale_of(metric) != 1:
         return f"{task} ({items})"
     least = state_change(metric, max(known), 0).removeprefix("+")
-    return f"{task} ({items}, a loss of less than about {least} may not show)"
+    return f"{task} ({items}, a loss of about {least} shows with 80 % power)"
 
 
 def _of_sweep(sweep: SweepStudy) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.amounts import NONE, amount, shorten
+from ft_harness.comparison.amounts import NONE, amount, fixed, shorten
 from ft_harness.comparison.features import name_of
 from ft_harness.records import Record
 from ft_harness.report.cells import count
@@ -68,7 +68,7 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
     )
     said = (
         f"The {len(found.items)} items with the largest loss per {unit} after tuning hold "
-        f"{100 * found.share:.1f} % of all loss. Without them {found.metric} is "
+        f"{fixed(100 * found.share, 1)} % of all loss. Without them {found.metric} is "
         f"{before} before and {after} after."
     )
     lines: list[list[Cell]] = [
@@ -89,4 +89,4 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
 
 
 def _loss(value: float) -> Number:
-    return Number(f"{value:.2f}", value)
+    return Number(fixed(value, 2), value)

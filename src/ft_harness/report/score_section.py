@@ -18,8 +18,8 @@ from ft_harness.report.cells import (
     count,
     measured_cells,
     measured_columns,
-    score,
     span_of,
+    spread_of,
 )
 from ft_harness.report.document import (
     Block,
@@ -31,7 +31,6 @@ from ft_harness.report.document import (
     Paragraph,
     Table,
     bullets,
-    text_of,
     titled,
 )
 from ft_harness.report.label_section import per_label_metrics
@@ -73,10 +72,11 @@ def score_section(study: Study, view: View) -> list[Block]:
     if view.columns:
         table = _pivot(study, chosen, view, ("scores", "Scores before and after"))
     else:
-        table = _main_table(study, chosen, leading(study, view))
+        names = ("scores", "Scores before and after")
+        table = _marked_table(study, chosen, leading(study, view), names)
     return [
         table,
-        Paragraph(f"{_sides(chosen)} {_legend(study)}{_tests(chosen)}"),
+        Paragraph(f"{_sides(chosen)} {_legend(study, chosen)}{_tests(chosen)}"),
         *_footnotes(study, chosen),
         Figure("before_after", _caption(study)),
     ]
@@ -110,12 +110,12 @@ def _name_model(record: Record) -> str:
     return record.model.pretrained if record.adapter is None else record.subject
 
 
-def _legend(study: Study) -> str:
-    """What the tables of this study need to be read."""
+def _legend(study: Study, chosen: Chosen) -> str:
+    """What the tables of this study need to be read; a verdict only where this one has it."""
     rows = study.rows()
     needed = {
         _DECIDED_BY: any(row.decided_by for row in rows),
-        _NOT_ABOVE: any(row.verdict == "improved, not above majority" for row in rows),
+        _NOT_ABOVE: any(row.verdict == "improved, not above majority" for _, row in chosen),
         _HOLM: any(row.p_adjusted is not None for row in rows),
     }
     return _LEGEND + "".join(text for text, is_needed in needed.items() if is_needed) + _UNDEFINED
@@ -170,14 +170,14 @@ def _primary_rows(comparison: Comparison) -> list[Row]:
     return [answer, *([comparison.without] if comparison.without else []), *majority]
 
 
-def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
-    """As `long_table`; descriptive rows are marked."""
-    table = long_table(study, chosen, features, ("scores", "Scores before and after"))
+def _marked_table(
+    study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]
+) -> Table:
+    """As `long_table`, but rows that decide nothing have no verdict: they are descriptive."""
+    table = long_table(study, chosen, features, names)
     place = table.header.index("Verdict")
     lines = [
-        [*line[:place], f"{text_of(line[place])} (descriptive)", *line[place + 1 :]]
-        if _is_descriptive(each, row)
-        else line
+        [*line[:place], "descriptive", *line[place + 1 :]] if _is_descriptive(each, row) else line
         for line, (each, row) in zip(table.rows, chosen, strict=True)
     ]
     return replace(table, rows=lines)
@@ -288,8 +288,7 @@ def metric_section(study: Study) -> list[Block]:
     if not any(row.tuned_subject and not row.primary for _, row in chosen):
         return []
     names = ("metrics", "All metrics before and after")
-    table = long_table(study, chosen, leading(study, View()), names)
-    return [table]
+    return [_marked_table(study, chosen, leading(study, View()), names)]
 
 
 def method_blocks(study: Study) -> list[Block]:
@@ -319,7 +318,7 @@ def seed_section(study: Study) -> list[Block]:
             lines.append([*names, subject, Number(str(seed), seed), shown, *[UNDEFINED] * 3])
         mean = change(metric, found.mean, decimals(metric, found.low, found.high))
         span = span_of(metric, found.low, found.high)
-        errors = (score(metric, error) for error in (found.seed_deviation, found.test_error))
+        errors = (spread_of(metric, error) for error in (found.seed_deviation, found.test_error))
         of = f"mean of {len(found.seeds)} seeds"
         lines.append([*names, of, UNDEFINED, mean, span, *errors])
     if not lines:

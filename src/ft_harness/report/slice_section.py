@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ft_harness.comparison.amounts import Sides, difference
+from ft_harness.comparison.amounts import Sides, digits_of
 from ft_harness.comparison.cases import MIN_ITEMS, CaseSummary, Slice, Transition
-from ft_harness.report.cells import chance, count, score, span_of
-from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
+from ft_harness.report.cells import chance, change, count, score, span_of
+from ft_harness.report.document import Block, Cell, Paragraph, Table
 
 _CHANGED: tuple[Transition, ...] = ("corrected", "better", "broken", "worse")
 LEGEND = (
@@ -78,11 +78,10 @@ def _table(
 
 def _numbers(metric: str, found: Slice) -> list[Cell]:
     """Base, tuned, their difference and its interval, which add up as they are shown."""
-    shown, digits = Sides(metric, found.base, found.tuned, found.low, found.high).shown()
-    shown = None if found.delta is None else shown
+    digits = digits_of(Sides(metric, found.base, found.tuned, found.low, found.high))
     return [
         score(metric, found.base, digits),
         score(metric, found.tuned, digits),
-        Number(difference(metric, shown, digits), found.delta),
+        change(metric, found.delta, digits),
         span_of(metric, found.low, found.high, digits),
     ]

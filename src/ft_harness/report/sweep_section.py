@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import counted, difference, shown_value
+from ft_harness.comparison.amounts import counted, shown_value
 from ft_harness.comparison.sentences import word_of
 from ft_harness.comparison.setting_answers import (
     SettingAnswer,
     TaskAnswers,
     describe_lines,
     find_answers,
+    kinds_of_losses,
 )
 from ft_harness.comparison.study import Study
 from ft_harness.comparison.sweep_study import (
@@ -31,12 +32,12 @@ from ft_harness.report.cells import (
     score,
     score_span,
     span_of,
+    spread_of,
 )
 from ft_harness.report.document import (
     Block,
     Cell,
     Figure,
-    Number,
     Paragraph,
     Span,
     Table,
@@ -45,8 +46,9 @@ from ft_harness.report.document import (
 from ft_harness.report.drawing import draw_differences
 
 _OF_SEEDS = (
-    "Scores are means over the seeds, SD is the standard deviation over them. Intervals and p hold "
-    "for other seeds and other items alike."
+    "Scores are means over the seeds, SD is the standard deviation over them, in points where the "
+    "score is in %. Intervals and p cover chance from both seeds and items: p is of a t test of "
+    "the mean difference, its error from a two-way layout of seeds and items."
 )
 _BASE = (
     "Difference: the score minus that of the base. A verdict needs an interval that leaves out 0, "
@@ -60,14 +62,14 @@ _REFERENCE = (
 )
 _CONTROLS = "Control tasks: not trained on, a loss here is what the training cost elsewhere."
 _CONTROLS_OF_SEEDS = (
-    "For control tasks, the two ends are the smallest and the largest difference of a seed. Each "
+    "For control tasks, the smallest and the largest difference of a seed are shown. Each "
     "seed has a verdict of its own, and the table counts them."
 )
 _RULES = "Without a model: what guessing, or always giving the most frequent answer, scores."
 _NOT_CHOSEN = (
     "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest "
-    "of several {split} scores looks better than it is; settings whose difference has an interval "
-    "around 0 are not shown to differ."
+    "of several {split} scores looks better than it is; settings whose interval contains 0 "
+    "are not shown to differ."
 )
 _NONE_TO_CHOOSE = (
     "No setting was chosen, though the recipe asks for it (sweep.choose): none has a score that "
@@ -100,7 +102,8 @@ def sweep_section(study: Study) -> list[Block]:
         caption = (
             f"{sweep.split.capitalize()} score against {names}: means with bands of 95 % "
             "intervals, seeds as points, the base dotted; the ring is the reference. A line holds "
-            "settings that differ in nothing else"
+            "settings that differ in nothing else; the band is the interval of the score itself, "
+            "the paired difference in the table is known better"
         )
         blocks.append(Figure(f"sweep_{number}", caption))
     if failed := sweep.failed():
@@ -125,7 +128,9 @@ def sweep_tables(study: Study) -> list[tuple[str, Table]]:
     if sweep is None:
         return []
     found = [
-        (_state_task(each), _trained_table(sweep, each)) for each in answers if not each.is_control
+        (_state_task(each), _trained_table(sweep, each, answers))
+        for each in answers
+        if not each.is_control
     ]
     controls = [each for each in answers if each.is_control]
     return [*found, *([(_CONTROLS, _control_table(sweep, controls))] if controls else [])]
@@ -159,7 +164,7 @@ def _legend(sweep: SweepStudy, answers: Sequence[TaskAnswers]) -> list[str]:
     return [said for said, is_needed in needed.items() if is_needed]
 
 
-def _trained_table(sweep: SweepStudy, answers: TaskAnswers) -> Table:
+def _trained_table(sweep: SweepStudy, answers: TaskAnswers, every: Sequence[TaskAnswers]) -> Table:
     lines, metric, digits = answers.lines, answers.metric, answers.digits
     several = describe_lines(answers)
     columns = _fields(sweep, lines)
@@ -175,7 +180,7 @@ def _trained_table(sweep: SweepStudy, answers: TaskAnswers) -> Table:
         spans = [score_span(metric, each.low, each.high) if each else UNDEFINED for each in own]
         columns.append(_Column("95 % interval", "i", spans))
     if several:
-        spread = [_score_or_nothing(metric, each.deviation) for each in lines]
+        spread = [spread_of(metric, each.deviation) for each in lines]
         columns.append(_Column("SD of seeds", "n", spread))
     if any(line.change for line in lines):
         columns += _change_columns("Difference", metric, lines, digits)
@@ -183,7 +188,7 @@ def _trained_table(sweep: SweepStudy, answers: TaskAnswers) -> Table:
         columns.append(_Column("Verdict", "t", [line.said or UNDEFINED for line in lines]))
     if any(line.effect for line in lines):
         columns += _effect_columns(metric, lines, digits)
-    notes = [_note(sweep, line) for line in lines]
+    notes = [_note(sweep, line, every) for line in lines]
     columns += [_Column("Note", "t", notes)] if any(notes) else []
     is_first = answers.split == sweep.split
     name = "sweep" if is_first else f"sweep_{answers.split}"
@@ -208,7 +213,7 @@ def _control_table(sweep: SweepStudy, controls: Sequence[TaskAnswers]) -> Table:
     )
     parts = [_change_columns("Difference", a.metric, a.lines, a.digits) for a in controls]
     for same in zip(*parts, strict=True):
-        title = "Seeds, from and to" if several and same[0].kind == "i" else same[0].name
+        title = "Smallest and largest seed" if several and same[0].kind == "i" else same[0].name
         columns.append(_Column(title, same[0].kind, [cell for part in same for cell in part.cells]))
     verdicts = [line.said or UNDEFINED for line in lines]
     columns.append(_Column(f"Verdicts of {several}" if several else "Verdict", "t", verdicts))
@@ -232,10 +237,6 @@ def _fields(sweep: SweepStudy, lines: Sequence[SettingAnswer]) -> list[_Column]:
     ]
 
 
-def _score_or_nothing(metric: str, value: float | None) -> Cell:
-    return UNDEFINED if value is None else score(metric, value)
-
-
 def _p_of(made: Change | None) -> float | None:
     return made.p if made else None
 
@@ -251,12 +252,8 @@ def _change_columns(
     for (_, _, low, high), its in zip(numbers, drawn, strict=True):
         text = span_of(metric, low, high).text
         spans.append(Span(text, low, high, its))
-    deltas = [change(metric, _shown_delta(metric, line.change, digits), digits) for line in lines]
-    exact = [
-        Number(cell.text, line.change.delta if line.change else None)
-        for cell, line in zip(deltas, lines, strict=True)
-    ]
-    return [_Column(title, "n", exact), _Column("95 % interval", "i", spans)]
+    deltas = [change(metric, line.change.delta if line.change else None, digits) for line in lines]
+    return [_Column(title, "n", deltas), _Column("95 % interval", "i", spans)]
 
 
 def _numbers(line: SettingAnswer) -> tuple[float | None, ...]:
@@ -271,21 +268,13 @@ def _numbers(line: SettingAnswer) -> tuple[float | None, ...]:
     return line.base, made.delta, low, high
 
 
-def _shown_delta(metric: str, made: Change | None, digits: int) -> float | None:
-    """As a reader subtracts the scores that are shown."""
-    if made is None or made.delta is None:
-        return None
-    return made.subtract(metric, digits)
-
-
 def _effect_columns(metric: str, lines: Sequence[SettingAnswer], digits: int) -> list[_Column]:
     deltas: list[Cell] = []
     spans: list[Cell] = []
     for line in lines:
         made = line.effect.change if line.effect else None
-        shown = change(metric, _shown_delta(metric, made, digits), digits).text
-        is_own = line.setting.is_reference
-        deltas.append("reference" if is_own else Number(shown, made.delta if made else None))
+        shown = change(metric, made.delta if made else None, digits)
+        deltas.append("reference" if line.setting.is_reference else shown)
         spans.append(span_of(metric, made.low, made.high) if made else UNDEFINED)
     adjusted = [chance(line.effect.p_adjusted if line.effect else None) for line in lines]
     return [
@@ -295,13 +284,11 @@ def _effect_columns(metric: str, lines: Sequence[SettingAnswer], digits: int) ->
     ]
 
 
-def _note(sweep: SweepStudy, line: SettingAnswer) -> str:
+def _note(sweep: SweepStudy, line: SettingAnswer, every: Sequence[TaskAnswers]) -> str:
     setting = line.setting
     said = ["chosen"] if sweep.choice and sweep.choice.chosen == setting.values else []
     said += [f"{len(setting.failed)} without result"] if setting.failed else []
-    cautions = {each for found in line.found for each in found.cautions}
-    said += ["with a caution" if len(cautions) == 1 else "with cautions"] if cautions else []
-    return ", ".join(said)
+    return ", ".join([*said, *line.kinds, *kinds_of_losses(every, setting)])
 
 
 def _name_control(answers: TaskAnswers) -> str:
@@ -335,9 +322,9 @@ def setting_metrics(study: Study) -> list[Block]:
 
 def _score_cells(found: SettingScore) -> list[Cell]:
     span = score_span(found.metric, found.low, found.high)
-    spread = _score_or_nothing(found.metric, found.deviation)
+    spread = spread_of(found.metric, found.deviation)
     made = found.change
-    digits = made.shown(found.metric)[1] if made else None
+    digits = made.digits(found.metric) if made else None
     return [
         score(found.metric, found.base, digits),
         score(found.metric, found.mean, digits),
@@ -350,10 +337,8 @@ def _change_cells(found: SettingScore) -> list[Cell]:
     made = found.change
     if made is None:
         return [UNDEFINED] * 3
-    shown, digits = made.shown(found.metric)
-    shown = None if made.delta is None else shown
     return [
-        Number(difference(found.metric, shown, digits), made.delta),
+        change(found.metric, made.delta, made.digits(found.metric)),
         span_of(found.metric, made.low, made.high),
         chance(made.p),
     ]

@@ -31,7 +31,7 @@ _PROTOCOL = ("Model", "Task", "Split", "Metric", "Shots", "Prompt", "Decoding", 
 _NARROW = 9  # longest word of a verdict
 _SHORT = {"Difference": "Diff.", "From reference": "From ref."}  # longer than what is under them
 # columns of a sweep that the report has as well, those first that a terminal needs least
-_DISPENSABLE = ("SD of seeds", "p", "95 % interval", "Note", "Seeds, from and to", "Base")
+_DISPENSABLE = ("SD of seeds", "p", "95 % interval", "Note", "Smallest and largest seed", "Base")
 
 
 @dataclass(frozen=True)

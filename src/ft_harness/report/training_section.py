@@ -4,6 +4,7 @@ scores, and what validation decided."""
 from __future__ import annotations
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study
+from ft_harness.comparison.amounts import fixed
 from ft_harness.report.cells import UNDEFINED, score
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
 
@@ -44,7 +45,7 @@ def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
     summary = (
         f"{card.examples:,} examples ({card.truncated_examples:,} truncated), "
         f"{card.trained_tokens:,} {card.target}s, {card.steps:,} steps, final training loss "
-        f"{card.final_loss:.3f}."
+        f"{fixed(card.final_loss, 3)}."
     )
     decided = steering(run)
     said = [summary, *([f"Validation decided: {decided}."] if decided else []), *_lineage(run)]

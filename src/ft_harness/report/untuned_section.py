@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.untuned import Untuned
-from ft_harness.report.cells import UNDEFINED, count, score, score_span
+from ft_harness.report.cells import count, score, score_span, spread_of
 from ft_harness.report.document import Block, Cell, Paragraph, Table, one_line
 
 _COLUMNS = {
@@ -71,7 +71,7 @@ def untuned_table(study: Study) -> Table | None:
             score_span(each.metric, each.low, each.high),
             count(each.n),
             count(len(each.values)),
-            UNDEFINED if each.deviation is None else score(each.metric, each.deviation),
+            spread_of(each.metric, each.deviation),
         ]
         for each, prompt in zip(study.untuned, prompts, strict=True)
     ]

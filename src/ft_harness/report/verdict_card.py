@@ -10,7 +10,7 @@ from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, amount, digits_of
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.repeats import count_training_seeds
-from ft_harness.comparison.sentences import change_of, state_change, state_p, state_seeds, word_of
+from ft_harness.comparison.sentences import state_change, state_p, state_seeds, word_of
 from ft_harness.comparison.setting_answers import find_answers
 from ft_harness.report.cells import measured_cells
 from ft_harness.report.document import Drawn, text_of
@@ -175,7 +175,8 @@ def _make_lines(
 def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | None) -> Line:
     row = comparison.answer
     cells = {column: text_of(cell) for column, cell in measured_cells(row).items()}
-    seeds = count_training_seeds(comparison.tuned, study.repeats)
+    has_card = any(run.card.name == comparison.tuned.subject for run in study.adapters)
+    seeds = count_training_seeds(comparison.tuned, study.repeats, has_card=has_card)
     certainty = [f"95 % interval {cells['95 % interval']}"] if row.low is not None else []
     certainty += [] if row.p is None else [state_p(row)]
     certainty += [f"n = {cells['n']}"]
@@ -186,9 +187,7 @@ def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | N
         base=cells["Base"],
         tuned=cells["Tuned"],
         difference=cells["Difference"],
-        change=NONE
-        if row.delta is None
-        else state_change(row.metric, change_of(row), digits_of(row)),
+        change=NONE if row.delta is None else state_change(row.metric, row.delta, digits_of(row)),
         certainty=", ".join(certainty),
         n=cells["n"],
         verdict=row.verdict or ("not tested" if row.is_stated else "undefined"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
-from ft_harness.comparison.amounts import scale_of
+from ft_harness.comparison.amounts import fixed, scale_of
 from ft_harness.comparison.features import name_tuned
 from ft_harness.report.figures.style import (
     BASE,
@@ -143,11 +143,11 @@ def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
     _draw_sides(axes, heights, comparison, row)
     sides = (("Base", row.base, BASE), ("Tuned", row.tuned, TUNED))
     for height, (name, value, colour) in zip(heights, sides, strict=True):
-        said = f"{name} undefined" if value is None else f"{name} {scale * value:.1f}"
+        said = f"{name} undefined" if value is None else f"{name} {fixed(scale * value, 1)}"
         _write_beside(axes, height, said, colour)
     if found := _best_baseline(comparison, row):
         word = found[0].removesuffix(" class").capitalize()
-        _write_beside(axes, place + 0.26, f"{word} {scale * found[1]:.1f}", GREY)
+        _write_beside(axes, place + 0.26, f"{word} {fixed(scale * found[1], 1)}", GREY)
 
 
 def _draw_dense_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
@@ -155,7 +155,8 @@ def _draw_dense_row(axes: Axes, place: int, comparison: Comparison, row: Row) ->
     scale = 100 / (scale_of(row.metric) or 100)
     _draw_sides(axes, (place - 0.14, place + 0.14), comparison, row)
     before, after = (
-        "undefined" if value is None else f"{scale * value:.1f}" for value in (row.base, row.tuned)
+        "undefined" if value is None else f"{fixed(scale * value, 1)}"
+        for value in (row.base, row.tuned)
     )
     _write_beside(axes, place, f"{before} to {after}", GREY)
 

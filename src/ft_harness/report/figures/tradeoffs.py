@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ft_harness.comparison.aggregator import Comparison, Row, Verdict
+from ft_harness.comparison.amounts import fixed
 from ft_harness.report.figures.style import (
     BASE,
     GREY,
@@ -107,7 +108,7 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
         axes.text(
             1.01,
             scale * bases[0],
-            f"Base {scale * bases[0]:.1f}",
+            f"Base {fixed(scale * bases[0], 1)}",
             color=BASE,
             va="center",
             transform=edge,
