@@ -340,7 +340,9 @@ def test_perplexities_over_a_decade_have_a_logarithmic_axis(metric, values, scal
         assert "10,000" in [each.get_text() for each in axes.get_yticklabels()]
 
 
-@pytest.mark.parametrize("values", [[2.0, 1e290], [1e-300, 2.0], [2.3e-308, 1.7e308], [1e307, 1.7e308]])
+@pytest.mark.parametrize(
+    "values", [[2.0, 1e290], [1e-300, 2.0], [2.3e-308, 1.7e308], [1e307, 1.7e308]]
+)
 def test_a_logarithmic_axis_ends_within_the_range_of_a_float(values: list[float]):
     figure = Figure()
     axes = figure.subplots()
@@ -384,6 +386,7 @@ def test_only_numbers_are_joined_and_long_names_are_turned(values, width, turn):
             n=9,
             is_primary=True,
             higher_is_better=True,
+            evaluations=["demo-test-0a1b2c"],
         )
         for _ in values
     ]
