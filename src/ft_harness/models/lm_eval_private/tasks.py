@@ -92,7 +92,7 @@ def names_used(template: str) -> set[str]:
         TemplateError: it is no template, or names a filter that there is not.
     """
     names: set[str] = find_undeclared_variables(utils.env.parse(template))
-    return names - utils.env.globals.keys()
+    return names.difference(utils.env.globals)
 
 
 @contextmanager
