@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from ft_harness import processes
 from ft_harness.pipeline import demo as demo_module
@@ -118,3 +119,28 @@ def test_a_process_among_others_writes_whole_lines_and_no_bar() -> None:
     for text in ("one ", "line\ntwo", "\r 10%|#\r 20%|##", "\n", "\n", "three\nfour"):
         lines.write(text)
     assert stream.getvalue() == "one line\nthree\n"
+
+
+@pytest.mark.parametrize("leave", [False, None])
+@pytest.mark.parametrize("total", [3, None])
+def test_what_is_said_after_a_bar_in_its_line_is_passed_on(leave, total) -> None:
+    """A bar that is wiped, and one that is neither finished nor ended with a line."""
+    stream = io.StringIO()
+    lines = WholeLines(stream)
+    bar = tqdm(total=total, file=lines, mininterval=0, leave=False)
+    bar.update(2)
+    if leave is False:
+        bar.close()
+    lines.write("WARNING: 3 rows are 100 % [blank]\n")
+    lines.write("next\n")
+    assert stream.getvalue() == "WARNING: 3 rows are 100 % [blank]\nnext\n"
+
+
+def test_of_two_bars_nothing_is_passed_on() -> None:
+    stream = io.StringIO()
+    lines = WholeLines(stream)
+    for _ in tqdm(range(2), file=lines, mininterval=0):
+        for _ in tqdm(range(2), file=lines, mininterval=0, position=1, leave=False):
+            pass
+    lines.write("said\n")
+    assert stream.getvalue() == "said\n"

@@ -404,6 +404,16 @@ def test_a_long_table_says_that_the_rest_of_it_is_in_a_file(name, number, said):
     assert f"<summary>Many ({number} row{'' if number == 1 else 's'})</summary>" in page
 
 
+def test_a_long_table_that_is_not_folded_says_so_too():
+    lines = [[f"task {place}"] for place in range(2001)]
+    page = html_page(
+        Document("x", [Table("sweep", "Many", ["Task"], lines, "t", is_answer=True)]), {}
+    )
+    assert "task 2000</td>" not in page
+    assert page.count("<p>The first 2,000 of 2,001 rows; with --format csv") == 1
+    assert "<summary>" not in page[page.index("<main") :]
+
+
 def test_lines_that_are_not_shown_are_not_made():
     made: list[int] = []
 

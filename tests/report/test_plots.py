@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from xml.etree import ElementTree
 
@@ -339,6 +340,20 @@ def test_perplexities_over_a_decade_have_a_logarithmic_axis(metric, values, scal
         assert "10,000" in [each.get_text() for each in axes.get_yticklabels()]
 
 
+@pytest.mark.parametrize(
+    "values", [[2.0, 1e290], [1e-300, 2.0], [2.3e-308, 1.7e308], [1e307, 1.7e308]]
+)
+def test_a_logarithmic_axis_ends_within_the_range_of_a_float(values: list[float]):
+    figure = Figure()
+    axes = figure.subplots()
+    style.fit_scores(axes, "token_ppl", values)
+    axes.plot([0, 1], values)
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    assert 0 < low <= values[0]
+    assert values[1] <= high < math.inf
+
+
 def test_labels_at_the_edge_stand_at_their_values_on_a_logarithmic_axis():
     """1000 is two thirds of the way from 10 to 10,000."""
     axes = Figure().subplots()
@@ -371,6 +386,7 @@ def test_only_numbers_are_joined_and_long_names_are_turned(values, width, turn):
             n=9,
             is_primary=True,
             higher_is_better=True,
+            evaluations=["demo-test-0a1b2c"],
         )
         for _ in values
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.features import name_of as name_comparison
 from ft_harness.comparison.setting_answers import find_answers, state_losses
 from ft_harness.comparison.study import Comparison
 from ft_harness.comparison.sweep_sentences import state_settings, state_sweep
@@ -26,6 +27,7 @@ from ft_harness.report import (
 )
 from ft_harness.report.document import Bullets, Heading, Span, Table
 from ft_harness.report.limits_section import limits_section
+from ft_harness.report.score_section import split_section
 from ft_harness.report.sweep_section import sweep_section
 from ft_harness.report.terminal_page import terminal_page
 from tests.builders.study import make_comparison, make_row, render_markdown
@@ -36,6 +38,7 @@ RATES = (1e-4, 1e-3, 4e-3)
 SCORES = {1e-4: ((0.5, 0.5), (0.40, 0.38)), 1e-3: ((0.70, 0.6375), (0.30, 0.25)),
           4e-3: ((0.6725, 0.66), (0.28, 0.25))}  # fmt: skip
 PERPLEXITIES = {1e-4: (76.87, 77.18), 1e-3: (253.95, 1988.6), 4e-3: (198750.69, 483269.98)}
+EVALUATION = "demo-test-0a1b2c"
 FELL = "Recall fell: 'negative' from 89.5 % to 67.5 %."
 
 
@@ -56,7 +59,7 @@ def scored(rate: float, ends: tuple[float, float], p: float, spread: float) -> S
     return SettingScore(
         split="test", metric="acc", values=values, mean=mean, low=mean - 0.1, high=mean + 0.1,
         deviation=spread, n=400, base=0.5025, change=changed(0.5025, mean, ends, p),
-        is_primary=True, higher_is_better=True,
+        is_primary=True, higher_is_better=True, evaluations=[EVALUATION] * 2,
     )  # fmt: skip
 
 
@@ -260,7 +263,7 @@ def test_a_mean_is_no_better_than_its_seeds(updates: dict[str, bool], verdict: s
     assert trained.lines[1].verdict == verdict
 
 
-def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
+def one_seed() -> Study:
     study = a_sweep()
     assert study.sweep
     settings = [
@@ -271,7 +274,8 @@ def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
                 "scores": [
                     score.model_copy(
                         update={"values": score.values[:1], "mean": score.values[0],
-                                "deviation": None, "change": None}
+                                "deviation": None, "change": None,
+                                "evaluations": score.evaluations[:1]}
                     )
                     for score in each.scores
                 ],
@@ -280,7 +284,7 @@ def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
         for each in study.sweep.settings
     ]  # fmt: skip
     changed = {"settings": settings, "points": study.sweep.points[:3], "effects": []}
-    study = study.model_copy(
+    return study.model_copy(
         update={
             "sweep": study.sweep.model_copy(update=changed),
             "comparisons": [
@@ -288,6 +292,10 @@ def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
             ],
         }
     )
+
+
+def test_one_seed_has_the_numbers_and_the_verdict_of_its_row():
+    study = one_seed()
     settings_table, controls = tables_of(study)
     row = study.comparisons[3].headline  # 0.5025 and 0.70; -6.13 and +5.87 around the difference
     assert (row.base, row.tuned) == (0.5025, 0.70)
@@ -400,6 +408,70 @@ def test_fields_that_vary_apart_and_together_are_said():
 def test_runs_are_named_by_their_setting():
     said = section(render_markdown(a_sweep(), {}), "Cautions").replace("\\_", "_")
     assert "demo, learning_rate 0.001, seed 0; demo, learning_rate 0.001, seed 1: Recall" in said
+
+
+def scored_again(comparison: Comparison, shots: int, eval_id: str, split: str) -> Comparison:
+    """The same scores with another number of shots, or on another split."""
+    changes = {"num_fewshot": shots, "split": split}
+    sides = {
+        side: record.model_copy(
+            update={"eval_id": eval_id, "settings": record.settings.model_copy(update=changes)}
+        )
+        for side, record in (("base", comparison.base), ("tuned", comparison.tuned))
+    }
+    rows = [row.model_copy(update={"split": split}) for row in comparison.rows]
+    return comparison.model_copy(update={**sides, "rows": rows})
+
+
+def with_shots(study: Study, task: str) -> Study:
+    """Its comparisons of this task with two shots too, which score the same."""
+    more = [
+        scored_again(each, 2, f"{task}-test-222222", "test")
+        for each in study.comparisons
+        if each.headline.task == task
+    ]
+    return study.model_copy(update={"comparisons": [*study.comparisons, *more]})
+
+
+def test_ways_of_scoring_one_point_have_names_of_their_own():
+    study = with_shots(a_sweep(), "words")
+    names = [name_comparison(study, each) for each in study.comparisons]
+    assert len(set(names)) == len(names) == 18 + 6
+    assert "words, learning_rate 0.001, seed 1, 0-shot" in names
+    assert "words, learning_rate 0.001, seed 1, 2-shot" in names
+    assert "demo, learning_rate 0.001, seed 1" in names  # scored in one way
+
+
+def test_scores_by_split_have_a_row_for_each_way_of_scoring():
+    study = with_shots(a_sweep(), "demo")
+    again = [
+        scored_again(each, shots, f"demo-validation-{shots}", "validation")
+        for each in study.comparisons
+        if each.headline.task == "demo" and (shots := each.tuned.settings.num_fewshot) is not None
+    ]
+    study = study.model_copy(update={"comparisons": [*study.comparisons, *again]})
+    (table,) = split_section(study)
+    assert isinstance(table, Table)
+    names = {line[0] for line in lines_of(table)}
+    assert len(names) == 3 * 2 * 2  # settings, seeds, numbers of shots
+    assert "demo, learning_rate 0.004, seed 0, 0-shot" in names
+
+
+def test_a_setting_is_of_the_evaluations_that_it_was_measured_by():
+    """With two shots every score is the same: neither seeds nor verdicts become more."""
+    study = with_shots(a_sweep(), "demo")
+    (trained, *_) = find_answers(study)
+    assert [line.seeds for line in trained.lines] == [2, 2, 2]
+    assert [line.verdict for line in trained.lines] == ["no evidence", "improved", "improved"]
+    assert {each.tuned.eval_id for line in trained.lines for each in line.found} == {EVALUATION}
+    assert trained.task == "demo, 0-shot"
+
+
+def test_one_seed_scored_in_two_ways_is_one_seed():
+    study = with_shots(one_seed(), "demo")
+    (trained, *_) = find_answers(study)
+    assert [line.seeds for line in trained.lines] == [1, 1, 1]
+    assert [line.verdict for line in trained.lines] == ["no evidence", "improved", "improved"]
 
 
 def test_the_tables_have_files_and_are_never_folded():

@@ -330,6 +330,20 @@ def test_bases_alone_are_scored_from_one_load(ft, write, loads, scored, tmp_path
     assert [each["seeds"] for each in found["settings"]] == [2, 2, 2]
 
 
+def test_a_point_scored_in_several_ways_is_measured_by_the_first(ft, write, tmp_path: Path):
+    recipe = write("sweep: {trains: false, vary: {eval.seed: [0, 1], eval.batch_size: [2, 4]}}")
+    text = recipe.read_text()
+    recipe.write_text(text.replace("eval: {", "eval: {num_fewshot: [1, 0], "))
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    found = report(tmp_path, "sweep.json")
+    ids = {id for each in found["settings"] for s in each["scores"] for id in s["evaluations"]}
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("record.json")]
+    shots = {each["eval_id"]: each["settings"]["num_fewshot"] for each in records}
+    assert set(shots.values()) == {0, 1}
+    assert {shots[each] for each in ids} == {1}
+
+
 def test_where_nothing_is_trained_no_difference_can_be_required(ft, write, no_model):
     section = "sweep: {trains: false, vary: {eval.num_fewshot: [0, 1]}}"
     for more in ([], ["--dry-run"]):

@@ -87,6 +87,11 @@ def test_choices_that_differ_in_white_space_alone_are_refused(tmp_path: Path):
             "doc_to_text names qq, a field that the data lacks; did you mean q?",
         ),
         ("{% if hint is defined %}{{hint}}{% endif %}{{q}}", "doc_to_text names hint, a field"),
+        (
+            "{{qq | default('')}} {{q | regex_replace('x', '')}}",
+            "doc_to_text names qq, a field that the data lacks; did you mean q?",
+        ),
+        ("{{q | regex_replace('x', '')}}", None),
         ("{% for i in range(2) %}{{q}}{{i}}{% endfor %}", None),
         ("{% set x = q %}{{x | trim}}", None),
         ("{{q if a else c}}", None),

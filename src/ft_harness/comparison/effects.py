@@ -272,6 +272,7 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
                 split=split,
                 metric=metric,
                 values=[score.value for score in own],
+                evaluations=[each.record.eval_id for each in scored],
                 mean=_mean(known) if len(known) == len(own) else None,
                 low=low,
                 high=high,

@@ -204,10 +204,34 @@ def name_of(study: Study, comparison: Comparison) -> str:
 def tell_apart(study: Study, comparison: Comparison) -> list[str]:
     """What distinguishes a comparison from others of its task, or its base from its tuned side;
     empty if nothing does."""
-    if named := _name_point(study, comparison):
-        return named
+    named = _name_point(study, comparison)
+    return [*named, *_words(study, comparison, within_adapter=bool(named))]
+
+
+def name_protocol(study: Study, comparison: Comparison) -> list[str]:
+    """What distinguishes a comparison from others of its adapter, task and split."""
+    return _words(study, comparison, within_adapter=True)
+
+
+def _words(study: Study, comparison: Comparison, *, within_adapter: bool) -> list[str]:
     features = features_of(study, comparison)
-    return [_word(name, features[name]) for name in varying(study, features["task"])]
+    vary = _varying_within_adapter if within_adapter else varying
+    return [_word(name, features[name]) for name in vary(study, features["task"])]
+
+
+@lru_cache(maxsize=256)
+def _varying_within_adapter(study: Study, task: str) -> Sequence[str]:
+    """The features that have several values on one split for one adapter."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    shown = varying(study, task)
+    for comparison in study.comparisons:
+        features = features_of(study, comparison)
+        if features["task"] == task:
+            for name in shown:
+                key = comparison.tuned.subject, features["split"], name
+                found.setdefault(key, set()).add(features[name])
+    several = {name for (*_, name), values in found.items() if len(values) > 1}
+    return [name for name in shown if name in several]
 
 
 def name_tuned(study: Study, comparison: Comparison) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ft_harness import stats
 from ft_harness.comparison.amounts import counted, decimals
 from ft_harness.comparison.comparability import filter_of
+from ft_harness.comparison.features import name_protocol
 from ft_harness.comparison.remarks import kind_of
 from ft_harness.comparison.study import Comparison, Row, Study, Verdict
 from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
@@ -159,9 +160,16 @@ def _trained(study: Study, sweep: SweepStudy, split: str) -> TaskAnswers | None:
         if score is not None or split == sweep.split
     ]
     items = {score.n for _, score in scored if score}
-    task = next((each.headline.task for line in lines for each in line.found), None)
+    first = next((each for line in lines for each in line.found), None)
+    task = ", ".join([first.headline.task, *_one_protocol(study, lines)]) if first else None
     n = items.pop() if len(items) == 1 else None
     return TaskAnswers(task, split, metric, False, n, _rules(lines), lines)
+
+
+def _one_protocol(study: Study, lines: Sequence[SettingAnswer]) -> list[str]:
+    """What all lines have in common of that in which an adapter was scored in several ways."""
+    named = [name_protocol(study, each) for line in lines for each in line.found]
+    return [word for word in named[0] if all(word in each for each in named)]
 
 
 def _of_trained(
@@ -174,8 +182,8 @@ def _of_trained(
         for each in compared
         if each.tuned.subject in _adapters(sweep, setting)
         and each.headline.metric == score.metric
-        # an adapter may be scored in several ways, each of which is a setting
-        and each.headline.tuned in score.values
+        # an adapter may be scored in several ways, of which a setting has one
+        and each.tuned.eval_id in score.evaluations
     ]
     change, verdict = score.change, None
     if change is not None:

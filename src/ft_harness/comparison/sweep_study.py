@@ -64,6 +64,7 @@ class SettingScore(Frozen):
     split: MeasuredSplit
     metric: str
     values: list[float | None] = Field(description="of each seed")
+    evaluations: list[str] = Field(description="eval_id of each seed's")
     mean: float | None
     low: float | None = Field(
         description="lower end of the 95 % interval: of the score, for one seed; of the mean, for "

@@ -192,11 +192,15 @@ def _measure(
 
 
 def _by_split(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """The complete evaluations by split, without train."""
+    """The evaluations by split, without train: of a split that was scored in several ways the
+    first, by which settings are measured; none where that is not complete."""
+    first: dict[str, Evaluation] = {}
+    for each in evaluations:
+        first.setdefault(each.record.settings.split, each)
     return {
-        each.record.settings.split: each
-        for each in evaluations
-        if each.record.status == "complete" and each.record.settings.split != "train"
+        split: each
+        for split, each in first.items()
+        if each.record.status == "complete" and split != "train"
     }
 
 

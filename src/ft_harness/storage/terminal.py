@@ -17,6 +17,10 @@ from ft_harness.storage.writing import full_disk, is_full, lost_folder
 _MOVES = re.compile(r"\r? *\r?|(?:\n|\x1b\[A)*")  # between and after tqdm's bars
 
 
+# a bar of tqdm's up to its end, the times in brackets
+_BAR = re.compile(r".*?\[[\d:]+[<,][^\]]*\]")
+
+
 class OutputClosedError(Exception):
     """The reader of what is printed is gone, as with `| head`."""
 
@@ -82,12 +86,22 @@ class WholeLines:
     def write(self, text: str) -> int:
         *lines, self._begun = f"{self._begun}{text}".split("\n")
         for line in lines:
-            if line and "\r" not in line:
-                self._stream.write(f"{line}\n")
+            if said := _without_bar(line):
+                self._stream.write(f"{said}\n")
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _without_bar(line: str) -> str:
+    """What a line still says: behind its last return, which is where a bar begins, what follows the
+    bar; of a bar without times nothing."""
+    _, is_returned, last = line.rpartition("\r")
+    if not is_returned:
+        return line
+    said = _BAR.sub("", last, count=1)
+    return "" if "%|" in said else said.replace("\x1b[A", "").strip()
 
 
 def inert(text: str) -> str:

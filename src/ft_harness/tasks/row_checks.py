@@ -10,8 +10,6 @@ from contextlib import suppress
 from typing import Any
 
 from jinja2 import TemplateError
-from jinja2.meta import find_undeclared_variables
-from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
@@ -21,7 +19,7 @@ from ft_harness.data.files import Split
 from ft_harness.data.fingerprints import plain, text_digest
 from ft_harness.data.values import is_blank
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
-from ft_harness.models.lm_eval_private.tasks import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates, names_used
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.privacy import find_private
@@ -101,14 +99,12 @@ def template_problems(task: ConfigurableTask) -> list[InputError]:
 def _unknown_names(task: ConfigurableTask) -> Iterator[Notice]:
     """Names in templates that no row has, where the template itself says what is used in their
     place (`default`, `is defined`)."""
-    environment = SandboxedEnvironment()
     for name in _TEMPLATES:
         template = getattr(task.config, name)
         if not isinstance(template, str) or template in task.features:
             continue
-        with suppress(TemplateError):  # of tags that are lm-eval's own
-            used = find_undeclared_variables(environment.parse(template))
-            for unknown in sorted(used - set(task.features) - environment.globals.keys()):
+        with suppress(TemplateError):  # a fault of each row, or of none
+            for unknown in sorted(names_used(template) - set(task.features)):
                 yield Notice(
                     f"{name} names {unknown}, a field that the data lacks"
                     f"{suggest(unknown, task.features)}: no row shows anything there",

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from datasets.packaged_modules.pandas.pandas import Pandas
+from jinja2.meta import find_undeclared_variables
 from lm_eval import prompts, utils
 from lm_eval.api import metrics, registry, task  # noqa: F401  # their names are replaced below
 from lm_eval.api.instance import Instance
@@ -82,6 +83,16 @@ def _limited_environment() -> LimitedEnvironment:
     for name in own.filters.keys() - limited.filters.keys():  # lm-eval's additions
         limited.filters[name] = own.filters[name]
     return limited
+
+
+def names_used(template: str) -> set[str]:
+    """The names that a task's template looks for in a doc.
+
+    Raises:
+        TemplateError: it is no template, or names a filter that there is not.
+    """
+    names: set[str] = find_undeclared_variables(utils.env.parse(template))
+    return names.difference(utils.env.globals)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +44,7 @@ _STYLE = {
 _WIDTH = 7.0  # inches: a text column of a paper or of a README
 _DECADE = 10.0  # ratio of scores from which an axis is logarithmic
 _MOST_DECADES = 2  # with ticks between the powers of ten
+_HIGHEST = sys.float_info.max_10_exp  # power of ten
 _FREE = 0.08  # of the range of the scores, left free at both ends
 _NAME_LIMIT = 28  # characters: room for the axis stays
 
@@ -139,10 +141,20 @@ def fit_scores(axes: Axes, metric: str, values: Sequence[float | None]) -> None:
     low, high = math.log10(min(known)), math.log10(max(known))
     steps = (1, 2, 5) if high - low < _MOST_DECADES else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps]
+    made = [step * 10.0**power for power in powers if power <= _HIGHEST for step in steps]
+    ticks = [tick for tick in made if not math.isinf(tick)]
     axes.set_yticks(ticks, [f"{tick:,.12g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(10 ** (low - _FREE * (high - low)), 10 ** (high + _FREE * (high - low)))
+    free = _FREE * (high - low)
+    axes.set_ylim(_power(low - free), _power(high + free))
+
+
+def _power(exponent: float) -> float:
+    """That power of 10; the smallest or largest number where it lies beyond."""
+    smallest, largest = sys.float_info.min, sys.float_info.max
+    if exponent <= math.log10(smallest):
+        return smallest
+    return largest if exponent >= math.log10(largest) else 10.0**exponent
 
 
 def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
