@@ -20,7 +20,7 @@ COLLAPSED = remarks.remark_collapse((["a", "b"], ["a", "a"]), ["a", "b"], "", No
         (remarks.remark_less_likely(-1.0, ROW), "chosen less likely"),
         (remarks.remark_empty("tuned", [""]), "no answers"),
         (COLLAPSED[0], "one answer only"),
-        (remarks.remark_lost_classes([Recall("a", 0.9, 0.1, 0.01, True)], None), "class lost"),
+        (remarks.remark_lost_classes([Recall("a", 0.9, 0.1, 0.01, True)], None), "recall fell"),
         (remarks.remark_format("an unreadable base answer", 5, 8), "gain of format"),
         (remarks.remark_overlap(ROW, ROW, 3, 5), "items trained on"),
         (remarks.remark_overlap(ROW, ROW, 1, 0), "items trained on"),

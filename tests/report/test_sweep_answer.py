@@ -72,7 +72,7 @@ def test_controls_are_held_against_the_base():
     assert control == (
         "Against the base, accuracy on control task sst2_custom (test): learning_rate 0.001 +1.0 "
         "points (no evidence), learning_rate 0.01 +1.0 points (no evidence); cautions: "
-        "learning_rate 0.01 (class lost)."
+        "learning_rate 0.01 (recall fell)."
     )
 
 

@@ -178,7 +178,7 @@ def test_the_settings_are_a_line_each_and_their_numbers_add_up():
         ["0.0001", "50.25 %", "50.00 %", "0.0", "-0.25", "-3.5 to +3.0", "0.88",
          "no evidence", "-16.88", "-31.3 to -2.4", "0.072", "control worse"],
         ["0.001", "50.25 %", "66.88 %", "4.4", "+16.63", "+2.4 to +30.8", "0.035",
-         "improved", "reference", "-", "-", "class lost, control worse, control at chance"],
+         "improved", "reference", "-", "-", "recall fell, control worse, control at chance"],
         ["0.004", "50.25 %", "66.63 %", "0.9", "+16.38", "+9.4 to +23.4", "< 0.001",
          "improved", "-0.25", "-18.4 to +17.9", "0.94", "control worse, control at chance"],
     ]  # fmt: skip
@@ -359,7 +359,7 @@ def test_sentences_have_the_numbers_of_the_table():
     assert trained == (
         "Against the base, accuracy on demo (test, means of 2 seeds): learning_rate 0.0001 -0.25 "
         "points (no evidence), learning_rate 0.001 +16.63 points (improved), learning_rate 0.004 "
-        "+16.38 points (improved); cautions: learning_rate 0.001 (class lost)."
+        "+16.38 points (improved); cautions: learning_rate 0.001 (recall fell)."
     )
     assert (
         "control task words (test, means of 2 seeds): learning_rate 0.0001 -4.0 points (2 no"

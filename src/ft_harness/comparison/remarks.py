@@ -40,7 +40,7 @@ _KINDS = {  # part of a remark -> what it is about, in a word or two
     "Log p of the chosen": "chosen less likely",
     "empty or unreadable": "no answers",
     "The tuned model answers": "one answer only",
-    "Recall fell": "class lost",
+    "Recall fell": "recall fell",
     "in the training data": "items trained on",
     "cut by the limit": "answers cut",
     "(overfitting)": "overfitting",

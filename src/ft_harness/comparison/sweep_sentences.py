@@ -62,7 +62,7 @@ def _has_change(line: SettingAnswer) -> bool:
 
 def _state_answers(answers: TaskAnswers) -> str:
     """`Against the base, accuracy on demo_sentiment (test, means of 2 seeds): learning_rate 0.001
-    +10.8 points (improved), ...; cautions: learning_rate 0.001 (class lost).`"""
+    +10.8 points (improved), ...; cautions: learning_rate 0.001 (recall fell).`"""
     lines = [each for each in answers.lines if each.change is not None]
     seeds = describe_lines(answers)
     place = f"{answers.split}, means of {seeds}" if seeds else answers.split

@@ -52,7 +52,7 @@ _OF_SEEDS = (
 )
 _BASE = (
     "Difference: the score minus that of the base. A verdict needs an interval that leaves out 0, "
-    "and p below 0.05."
+    "and p below 0.05, which is not adjusted for the number of settings."
 )
 _REFERENCE = (
     "From reference: the score minus that of the reference, {name}, item by item on the same "
@@ -66,6 +66,10 @@ _CONTROLS_OF_SEEDS = (
     "seed has a verdict of its own, and the table counts them."
 )
 _RULES = "Without a model: what guessing, or always giving the most frequent answer, scores."
+_NOTE = (
+    "Note: what cautions there are in any of the setting's seeds; the part Cautions has each in "
+    "full. At chance: the 95 % interval of the control's score contains what guessing scores."
+)
 _NOT_CHOSEN = (
     "No setting was chosen on validation (sweep.choose in the recipe would do that). The highest "
     "of several {split} scores looks better than it is; settings whose interval contains 0 "
@@ -160,6 +164,7 @@ def _legend(sweep: SweepStudy, answers: Sequence[TaskAnswers]) -> list[str]:
         reference: any(line.effect for line in lines),
         _CONTROLS_OF_SEEDS: any(map(describe_lines, controls)),
         _RULES: any(each.rules for each in controls),
+        _NOTE: any(each.kinds or kinds_of_losses(answers, each.setting) for each in lines),
     }
     return [said for said, is_needed in needed.items() if is_needed]
 
