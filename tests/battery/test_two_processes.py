@@ -18,7 +18,7 @@ from ft_harness import cli
 from tests.builders.hub import TOKEN, running_hub
 
 pytestmark = pytest.mark.usefixtures("small_index")
-TRIES = 20
+TRIES = 3
 RUN, TRAIN, EVAL = ["run", "adapters/a"], ["train", "adapters/a"], ["eval", "adapters/a"]
 SWEEP = ["sweep", "adapters/a", "--set", "adapter.r=2,4"]
 RESCORE = ["rescore", "results", "--include-path", "tasks"]
@@ -132,7 +132,7 @@ def again(text: str) -> str:
     )
 
 
-@pytest.mark.slow  # some two hundred runs
+@pytest.mark.slow  # a hundred runs
 @pytest.mark.parametrize("pair", PAIRS)
 def test_two_at_once(pair: str, make: Any, monkeypatch: pytest.MonkeyPatch):
     before, one, other = PAIRS[pair]
