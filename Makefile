@@ -78,7 +78,7 @@ test-oldest:
 	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds MARKED='not slow' tests
 
 fuzz: $(READY)
-	FT_HARNESS_FUZZ=hour $(PYTEST) tests/fuzz
+	FT_HARNESS_FUZZ=hour $(PYTEST) tests/fuzz tests/battery/test_two_processes.py
 
 # Where advisories can't be reached pip-audit says so, and make fails.
 audit:
