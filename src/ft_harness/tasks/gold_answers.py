@@ -16,8 +16,10 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice
 from ft_harness.metrics import find_metric
 from ft_harness.metrics.generation import cut_run_on
+from ft_harness.models import watcher
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
+from ft_harness.storage.escaping import one_line
 from ft_harness.tasks.rendering import answer_index, answer_text, rendering_row
 from ft_harness.tasks.row_checks import places
 
@@ -162,7 +164,11 @@ def _filtered(task: ConfigurableTask, doc: dict[str, Any], text: str) -> Iterato
 
 def _is_top(task: ConfigurableTask, doc: dict[str, Any], results: list[Any]) -> bool:
     name = _deciding_metric(task)
-    value = task.process_results(doc, results).get(name)
+    try:
+        with watcher.scoring(f"a right answer to {one_line(str(task.config.task))}"):
+            value = task.process_results(doc, results).get(name)
+    except watcher.OverdueError:
+        return True  # scoring says so of the model's own answers
     if value is None or name is None:
         return True  # not scored: another check's matter
     metric = find_metric(name)

@@ -13,6 +13,8 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.metrics import find_metric
+from ft_harness.models import watcher
+from ft_harness.storage.escaping import one_line
 from ft_harness.tasks.rendering import answer_text
 
 _MOCK_DOCS = 3
@@ -81,7 +83,8 @@ def mock_problems(task: ConfigurableTask) -> list[FtHarnessError]:
     for doc in _mock_docs(task):
         for results in _mock_results(task, doc):
             try:
-                scores = task.process_results(doc, results)
+                with watcher.scoring(f"a mock answer to {one_line(str(name))}"):
+                    scores = task.process_results(doc, results)
             except FtHarnessError as error:
                 return [error]
             except Exception as error:  # whatever a task's own function raises
