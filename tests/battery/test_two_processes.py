@@ -16,6 +16,7 @@ from huggingface_hub import constants
 
 from ft_harness import cli
 from tests.builders.hub import TOKEN, running_hub
+from tests.builders.tiny import review_task
 
 pytestmark = pytest.mark.usefixtures("small_index")
 TRIES = 20
@@ -40,19 +41,7 @@ NOT_YET = (
     "in use by process", "nothing else to read", "no evaluation found", "no adapter_config.json",
     "no card.json", "no score of it",
 )  # fmt: skip
-TASK = """\
-task: mine
-custom_dataset: !function ft_harness.data.load_splits
-dataset_kwargs: {data: {source: x, columns: {text: [], label: []}, labels: [negative, positive]}}
-training_split: train
-validation_split: validation
-test_split: test
-output_type: multiple_choice
-doc_to_text: "Review: {{text}}"
-doc_to_target: label
-doc_to_choice: [bad, good]
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
+TASK = review_task("mine")
 
 
 def start(folder: Path, words: list[str], delay: float, name: str) -> int:

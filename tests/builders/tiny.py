@@ -162,6 +162,23 @@ def save_backbone(folder: Path, kind: str, seed: int = 0, **changes: int) -> Pat
     return folder
 
 
+def review_task(name: str, scoring: str = "") -> str:
+    """A task's YAML on rows of `review_rows`; `scoring`: lines before its metric, acc."""
+    return f"""\
+task: {name}
+custom_dataset: !function ft_harness.data.load_splits
+dataset_kwargs: {{data: {{source: x, columns: {{text: [], label: []}}, labels: [negative, positive]}}}}
+training_split: train
+validation_split: validation
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Review: {{{{text}}}}"
+doc_to_target: label
+doc_to_choice: [bad, good]
+{scoring}metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+
+
 def review_rows(count: int, start: int = 0) -> list[dict[str, str]]:
     """Rows with an easy rule: 'warm' is positive, 'cold' negative."""
     words = {"positive": "warm", "negative": "cold"}

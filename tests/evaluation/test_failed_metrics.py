@@ -15,6 +15,7 @@ import pytest
 
 from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
+from tests.builders.tiny import review_task
 
 pytestmark = pytest.mark.usefixtures("small_index")
 METRIC = """\
@@ -25,20 +26,7 @@ def score(doc, results):
         {fault}
     return found
 """
-TASK = """\
-task: odd
-custom_dataset: !function ft_harness.data.load_splits
-dataset_kwargs: {data: {source: x, columns: {text: [], label: []}, labels: [negative, positive]}}
-training_split: train
-validation_split: validation
-test_split: test
-output_type: multiple_choice
-doc_to_text: "Review: {{text}}"
-doc_to_target: label
-doc_to_choice: [bad, good]
-process_results: !function own.score
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
+TASK = review_task("odd", "process_results: !function own.score\n")
 FAULTS = {
     "raises": "raise ZeroDivisionError('x / 0')",
     "nan": "found['acc'] = float('nan')",
