@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ft_harness.errors import ConfigError
 
 T = TypeVar("T")
+THREADS = "OMP_NUM_THREADS"  # with which a process computes
 ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
 # one process may be done hours before another; the launcher notices a dead one
 _LONG = timedelta(weeks=52)
@@ -37,13 +38,13 @@ def share_cores() -> None:
     quota = _core_quota()
     # OpenMP counts the cores this process may use, but not the quota of its control group
     if quota is not None and quota < len(os.sched_getaffinity(0)):
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
+        os.environ.setdefault(THREADS, str(max(1, ceil(quota))))
 
 
 def core_count() -> int:
     """How many cores this process computes with: OMP_NUM_THREADS, which `share_cores` sets too;
     else all that it may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    asked = os.environ.get(THREADS, "")
     return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
 
 

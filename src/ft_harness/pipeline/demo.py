@@ -4,9 +4,7 @@ report."""
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import wait
 from contextlib import redirect_stderr
@@ -21,10 +19,9 @@ from ft_harness.pipeline.identity import gpu_devices
 from ft_harness.pipeline.report_files import open_folder
 from ft_harness.pipeline.run_or_reuse import run
 from ft_harness.recipe import load_recipe
-from ft_harness.storage import learn_secrets
 from ft_harness.storage.escaping import one_line
-from ft_harness.storage.terminal import WholeLines, gated_output
-from ft_harness.sweep.executors.processes import THREADS, end_processes, start_processes
+from ft_harness.storage.terminal import WholeLines, worker_output
+from ft_harness.sweep.executors.processes import end_processes, start_processes
 
 COMMAND = "ft-harness demo"
 # in the order of the report; the last one takes longest
@@ -57,7 +54,7 @@ def _run_at_once(experiments: Sequence[Experiment], say: Say) -> None:
     """Run experiments in processes with their share of the cores, each with a report of its own."""
     names = [each.name for each in reversed(experiments)]
     say(f"{', '.join(names)}: {_AT_ONCE} of them at the same time")
-    threads = {THREADS: str(processes.core_count() // _AT_ONCE)}
+    threads = {processes.THREADS: str(processes.core_count() // _AT_ONCE)}
     with start_processes(_AT_ONCE, threads) as pool:
         try:
             wait([pool.submit(_run_alone, name, experiments[0].out) for name in names])
@@ -68,9 +65,5 @@ def _run_at_once(experiments: Sequence[Experiment], say: Say) -> None:
 
 def _run_alone(name: str, out: Path) -> None:
     """Run one experiment in a process that knows nothing of the one that started it."""
-    learn_secrets([*os.environ.values()])
-    warnings.filterwarnings("ignore")
-    with gated_output(), redirect_stderr(WholeLines(sys.stderr)):
-        logging.basicConfig(format="%(message)s", level=logging.ERROR)
-        logger.setLevel(logging.INFO)
+    with redirect_stderr(WholeLines(sys.stderr)), worker_output(logger):
         run([_experiment(name, out)], name, lambda line: logger.info("%s", one_line(line)))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import chdir
 from functools import lru_cache
@@ -15,9 +13,9 @@ from pathlib import Path
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, StorageLostError, first_line
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.point_runner import PointRunner, read_sweep
-from ft_harness.storage import InUseError, learn_secrets
+from ft_harness.storage import InUseError
 from ft_harness.storage.escaping import one_line
-from ft_harness.storage.terminal import gated_output
+from ft_harness.storage.terminal import worker_output
 from ft_harness.sweep import Point, Request
 from ft_harness.sweep.orders import Order
 from ft_harness.sweep.outcomes import Outcome
@@ -66,11 +64,7 @@ def _reason(error: Exception) -> str:
 def run_order(order: Order) -> list[Outcome]:
     """One outcome for each point of an order, whatever happens: for a process, perhaps on another
     machine, that shares nothing with the sender."""
-    learn_secrets([*os.environ.values()])
-    warnings.filterwarnings("ignore")
-    with gated_output():
-        logging.basicConfig(format="%(message)s", level=logging.ERROR)
-        logger.setLevel(logging.INFO)
+    with worker_output(logger):
         return _run_order(order)
 
 

@@ -3,15 +3,18 @@ nothing that a terminal would act on."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
 from ft_harness.storage.escaping import one_line, visible
+from ft_harness.storage.redaction import learn_secrets
 from ft_harness.storage.writing import full_disk, is_full, lost_folder
 
 _MOVES = re.compile(r"\r? *\r?|(?:\n|\x1b\[A)*")  # between and after tqdm's bars
@@ -74,6 +77,18 @@ class _GatedStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def worker_output(logger: logging.Logger) -> Iterator[None]:
+    """Context in which a process that another one started prints, through the gate: what this
+    logger is told, and errors; the secrets of its environment are known."""
+    learn_secrets([*os.environ.values()])
+    warnings.filterwarnings("ignore")
+    with gated_output():
+        logging.basicConfig(format="%(message)s", level=logging.ERROR)
+        logger.setLevel(logging.INFO)
+        yield
 
 
 class WholeLines:

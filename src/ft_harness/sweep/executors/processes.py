@@ -17,8 +17,6 @@ from ft_harness.sweep.executors.executor import Executor
 from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
 
-THREADS = "OMP_NUM_THREADS"
-
 
 class ProcessExecutor(Executor):
     """The executor with one process for each GPU, which takes the next order when it is done with
@@ -57,8 +55,8 @@ class ProcessExecutor(Executor):
     def _start(self, gpu: str) -> ProcessPoolExecutor:
         """A pool of one process that sees this GPU alone."""
         threads = max(1, len(os.sched_getaffinity(0)) // len(self.gpus))
-        asked = os.environ.get(THREADS, str(threads))
-        return start_processes(1, {"CUDA_VISIBLE_DEVICES": gpu, THREADS: asked})
+        asked = os.environ.get(processes.THREADS, str(threads))
+        return start_processes(1, {"CUDA_VISIBLE_DEVICES": gpu, processes.THREADS: asked})
 
 
 def start_processes(count: int, variables: Mapping[str, str]) -> ProcessPoolExecutor:
